@@ -1,0 +1,127 @@
+"""What a camera process says and hears: typed, versioned msgspec structs.
+
+Pixels never travel in a message: a FrameRef names a slot of the camera's shared-memory ring. All ``*_ns`` fields are the host's
+CLOCK_MONOTONIC, which is common to the processes of one station; ``at`` fields are Unix time in seconds, for the records.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Root of all messages; the struct's name is its tag on the wire."""
+
+
+class Loss(StrEnum):
+    """Why a trigger has no usable frame. The values are those of ``inspection.domain.Reason``."""
+
+    CAMERA_LOST = "camera_lost"
+    FRAME_LOST = "frame_lost"
+    FRAME_CORRUPT = "frame_corrupt"
+    TRIGGER_MISSED = "trigger_missed"
+    DESYNC = "desync"
+    RING_FULL = "ring_full"
+    DETECTOR_ERROR = "detector_error"
+    NO_MODEL = "no_model"
+    DEADLINE = "deadline"
+
+
+class FrameRef(Message, frozen=True):
+    """Where one frame lies in the camera's ring, and what the camera said of it.
+
+    ``trigger_count`` numbers the trigger edges since the camera was armed for ``camera_epoch``, from 1. ``exposed_ns`` is the
+    start of the exposure on the host's clock, known to ``clock_error_ns``.
+    """
+
+    camera: str
+    camera_epoch: int
+    ring: str
+    slot: int
+    slot_seq: int
+    pixel_format: str
+    width: int
+    height: int
+    frame_id: int
+    trigger_count: int
+    timestamp_ns: int
+    exposed_ns: int
+    clock_error_ns: int
+    received_ns: int
+    exposure_us: float | None
+
+
+class CameraReady(Message, frozen=True):
+    """The camera is open and configured, and waits for Arm; repeated until it comes."""
+
+    camera: str
+
+
+class Arm(Message, frozen=True):
+    """Line to camera: count triggers from 1 in a new epoch. The line has no exposure outstanding."""
+
+    camera: str
+    camera_epoch: int
+
+
+class CameraArmed(Message, frozen=True):
+    """The camera counts triggers from 1 in this epoch."""
+
+    camera: str
+    camera_epoch: int
+
+
+class CameraLost(Message, frozen=True):
+    """No frames until the camera is armed again: unplugged, refused, or its process restarts."""
+
+    camera: str
+    detail: str
+
+
+class TriggerLost(Message, frozen=True):
+    """No usable frame will come for these trigger counts."""
+
+    camera: str
+    camera_epoch: int
+    trigger_counts: tuple[int, ...]
+    loss: Loss
+    detail: str
+
+
+class Desync(Message, frozen=True):
+    """Frames and triggers of this epoch cannot be matched any more; the line arms the camera anew."""
+
+    camera: str
+    camera_epoch: int
+    detail: str
+
+
+class SoftwareTrigger(Message, frozen=True):
+    """Line to camera: expose now, as this trigger count."""
+
+    camera: str
+    camera_epoch: int
+    trigger_count: int
+
+
+class FaultReport(Message, frozen=True):
+    """A counted loss or failure, for the records."""
+
+    at: float
+    source: str
+    kind: str
+    count: int
+    detail: str
+
+
+class Heartbeat(Message, frozen=True):
+    """A process lives; ``state`` is for people, ``counters`` for machines."""
+
+    process: str
+    at: float
+    state: str
+    counters: dict[str, float]

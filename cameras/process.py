@@ -1,0 +1,245 @@
+"""The camera process: one camera, from GenTL buffer to FrameRef.
+
+Its loop: open the camera, wait until the line arms it, then fetch, check, copy into the ring and tell the inspector. When the
+camera is lost everything is let go, and the loop begins again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cameras.bus import Bus
+from cameras.camera import Camera, ClockMapping
+from cameras.errors import CameraError, CameraLost
+from cameras.frame import Frame
+from cameras.messages import (
+    Arm,
+    CameraArmed,
+    CameraReady,
+    Desync,
+    FaultReport,
+    FrameRef,
+    Heartbeat,
+    Loss,
+    SoftwareTrigger,
+    TriggerLost,
+)
+from cameras.messages import CameraLost as CameraLostMessage
+from cameras.ring import Ring
+from cameras.sequence import FrameSequence
+
+log = logging.getLogger(__name__)
+
+INBOX_MESSAGES = Arm | SoftwareTrigger
+
+# A camera that delivered nothing for this long is asked whether it lives.
+_QUIET_S = 0.1
+# How long one wait for a frame may take: commands wait as long.
+_FETCH_S = 0.005
+_HEARTBEAT_S = 0.5
+# Camera clocks drift by some 50 ppm: 0.25 ms in this time.
+_CLOCK_S = 5.0
+_RETRY_S = 0.5
+
+
+@dataclass
+class Counters:
+    """Since the process started."""
+
+    frames: int = 0
+    lost_frames: int = 0
+    missed_triggers: int = 0
+    corrupt: int = 0
+    ring_full: int = 0
+    desyncs: int = 0
+    reconnections: int = 0
+
+    def as_dict(self) -> dict[str, float]:
+        return {name: float(value) for name, value in vars(self).items()}
+
+
+@dataclass
+class _Epoch:
+    """What belongs to one arming of the camera."""
+
+    number: int
+    sequence: FrameSequence = field(default_factory=FrameSequence)
+    incomplete_before: int = 0
+
+
+class CameraProcess:
+    """Serves one camera until told to stop. ``line`` and ``inspector`` are the inbox names of those processes."""
+
+    def __init__(self, name: str, camera: Camera, bus: Bus, ring_dir: Path, ring_slots: int) -> None:
+        self._name = name
+        self._camera = camera
+        self._bus = bus
+        self._ring_dir = ring_dir
+        self._ring_slots = ring_slots
+        self._ring: Ring | None = None
+        self._epoch: _Epoch | None = None
+        self._clock: ClockMapping | None = None
+        self._clock_at = 0.0
+        self._heartbeat_at = 0.0
+        self._state = "starting"
+        self.counters = Counters()
+        self.running = True
+
+    def run(self) -> None:
+        """Until ``running`` is false: connect, serve, and start again whenever the camera is lost."""
+        while self.running:
+            try:
+                self._camera.open()
+                self._read_clock()
+                self._state = "ready"
+                log.info("camera %s is open", self._name)
+                self._serve()
+            except CameraError as error:
+                self._lost(error)
+            finally:
+                self._camera.close()
+
+    def _serve(self) -> None:
+        quiet_since = time.monotonic()
+        while self.running:
+            self._obey()
+            self._beat()
+            if self._epoch is None:
+                time.sleep(_FETCH_S)
+            else:
+                frame = self._camera.fetch(_FETCH_S)
+                if frame is not None:
+                    self._accept(frame)
+                    self._camera.release()
+                    quiet_since = time.monotonic()
+                    continue
+            if time.monotonic() - quiet_since > _QUIET_S:
+                self._camera.check()
+                if time.monotonic() - self._clock_at > _CLOCK_S:
+                    self._read_clock()
+                quiet_since = time.monotonic()
+
+    def _obey(self) -> None:
+        for message in self._bus.receive(0):
+            if isinstance(message, Arm):
+                self._arm(message.camera_epoch)
+            elif self._epoch is not None and message.camera_epoch == self._epoch.number:
+                self._camera.software_trigger()
+
+    def _arm(self, number: int) -> None:
+        if self._epoch is not None:
+            self._camera.disarm()
+        self._read_clock()
+        self._camera.arm()
+        self._epoch = _Epoch(number, incomplete_before=self._camera.incomplete_frames)
+        self._state = "armed"
+        armed = CameraArmed(camera=self._name, camera_epoch=number)
+        self._bus.send("inspector", armed)
+        self._bus.send("line", armed)
+
+    def _accept(self, frame: Frame) -> None:
+        epoch = self._epoch
+        assert epoch is not None
+        assert frame.trigger_count is not None
+        step = epoch.sequence.observe(frame.frame_id, frame.trigger_count)
+        if step.desync is not None:
+            self.counters.desyncs += 1
+            self._fault("desync", 1, step.desync)
+            self._bus.send("line", Desync(camera=self._name, camera_epoch=epoch.number, detail=step.desync))
+            return
+        if step.loss is Loss.FRAME_LOST:
+            incomplete = self._camera.incomplete_frames - epoch.incomplete_before
+            self.counters.lost_frames += len(step.lost)
+            self._lose(epoch, step.lost, step.loss, f"no frame for trigger counts {step.lost}; incomplete frames in this epoch: {incomplete}")
+        elif step.loss is not None:
+            self.counters.missed_triggers += len(step.lost)
+            self._lose(epoch, step.lost, step.loss, f"the camera was triggered faster than it can expose, counts {step.lost}")
+        if frame.corrupt:
+            self.counters.corrupt += 1
+            self._lose(epoch, (frame.trigger_count,), Loss.FRAME_CORRUPT, f"checksum of frame {frame.frame_id} does not match its pixels")
+            return
+        self._publish(epoch, frame, frame.trigger_count)
+
+    def _publish(self, epoch: _Epoch, frame: Frame, count: int) -> None:
+        if self._ring is None or frame.pixels.nbytes > self._ring.slot_bytes:
+            self._ring = Ring.create(self._ring_dir, self._name, self._ring_slots, frame.pixels.nbytes)
+        slot = self._ring.acquire()
+        if slot is None:
+            self.counters.ring_full += 1
+            self._lose(epoch, (count,), Loss.RING_FULL, f"all {self._ring.slots} ring slots are held by the inspector and the recorder")
+            return
+        self._ring.write(slot, frame.pixels)
+        self.counters.frames += 1
+        exposed_ns, error_ns = self._exposed(frame)
+        self._bus.send(
+            "inspector",
+            FrameRef(
+                camera=self._name,
+                camera_epoch=epoch.number,
+                ring=self._ring.path.name,
+                slot=slot,
+                slot_seq=self._ring.publish(slot),
+                pixel_format=frame.pixel_format.name,
+                width=frame.width,
+                height=frame.height,
+                frame_id=frame.frame_id,
+                trigger_count=count,
+                timestamp_ns=frame.timestamp_ns,
+                exposed_ns=exposed_ns,
+                clock_error_ns=error_ns,
+                received_ns=frame.received_ns,
+                exposure_us=frame.exposure_us,
+            ),
+        )
+
+    def _exposed(self, frame: Frame) -> tuple[int, int]:
+        """Start of the exposure on the host's clock and its error, ns; without a camera clock, the arrival bounds it."""
+        if self._clock is None or frame.timestamp_ns == 0:
+            return frame.received_ns, 0
+        return frame.timestamp_ns + self._clock.offset_ns, self._clock.error_ns
+
+    def _read_clock(self) -> None:
+        self._clock = self._camera.clock()
+        self._clock_at = time.monotonic()
+
+    def _lose(self, epoch: _Epoch, counts: tuple[int, ...], loss: Loss, detail: str) -> None:
+        self._bus.send(
+            "line", TriggerLost(camera=self._name, camera_epoch=epoch.number, trigger_counts=counts, loss=loss, detail=detail)
+        )
+        self._fault(loss.value, len(counts), detail)
+
+    def _lost(self, error: CameraError) -> None:
+        """Tell everybody once, then wait a moment: the next attempt to open is the reconnection."""
+        if self._state != "lost":
+            log.warning("%s", error)
+            self._fault("camera_lost", 1, str(error))
+        self._state = "lost"
+        self._epoch = None
+        self.counters.reconnections += isinstance(error, CameraLost)
+        self._bus.send("line", CameraLostMessage(camera=self._name, detail=str(error)))
+        self._beat(force=True)
+        self._camera.close()
+        time.sleep(_RETRY_S)
+        # Commands that came meanwhile were meant for the camera that is gone.
+        for _ in self._bus.receive(0):
+            pass
+
+    def _fault(self, kind: str, count: int, detail: str) -> None:
+        report = FaultReport(at=time.time(), source=f"camera@{self._name}", kind=kind, count=count, detail=detail)
+        self._bus.send("recorder", report)
+
+    def _beat(self, *, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self._heartbeat_at < _HEARTBEAT_S:
+            return
+        self._heartbeat_at = now
+        if self._state == "ready":
+            self._bus.send("line", CameraReady(camera=self._name))
+        counters = self.counters.as_dict()
+        if self._ring is not None:
+            counters["ring_free"] = float(self._ring.free_slots())
+        counters["incomplete"] = float(self._camera.incomplete_frames)
+        self._bus.send("recorder", Heartbeat(process=f"camera@{self._name}", at=time.time(), state=self._state, counters=counters))

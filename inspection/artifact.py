@@ -1,0 +1,245 @@
+"""A model artifact: an immutable directory that is named by what it holds, verified to the bit before it is used.
+
+``model.json`` is the manifest and names every other file with its size and SHA-256; the digest of the model is the
+SHA-256 of ``model.json`` as stored. Nothing in it is unpickled or executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from inspection.errors import ModelError
+
+SCHEMA_VERSION = 1
+MANIFEST = "model.json"
+NETWORK = "network.xml"
+WEIGHTS = "network.bin"
+
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Precision = Literal["bf16", "f32"]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of the manifest: immutable, and a key that this version does not know is refused."""
+
+
+class FileEntry(_Part, frozen=True):
+    sha256: Sha256
+    size: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Preprocessing(_Part, frozen=True):
+    """What ``inspection.preprocessing`` does with a frame. A model that was trained with anything else is refused."""
+
+    width: Count
+    height: Count
+    resize: Literal["area average, halved first"]
+    scale: Literal["full scale of the pixel format"]
+    mono: Literal["repeated to RGB"]
+    bayer: Literal["bilinear to RGB"]
+
+
+class Calibration(_Part, frozen=True):
+    """Scores of good images that were not in the bank that scored them, ascending."""
+
+    method: str
+    scores: Annotated[tuple[float, ...], msgspec.Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if list(self.scores) != sorted(self.scores):
+            raise ValueError("calibration scores must ascend")
+
+
+class Thresholds(_Part, frozen=True):
+    """pass < review <= review verdict < fail <= fail verdict, in units of the raw score."""
+
+    review: Positive
+    fail: Positive
+    rule: str
+
+    def __post_init__(self) -> None:
+        if self.review > self.fail:
+            raise ValueError("the review threshold must not be above the fail threshold")
+
+
+class Parity(_Part, frozen=True):
+    """The exported network against the trained one on the same images."""
+
+    images: Count
+    precision: Precision
+    max_relative_difference: float
+    rank_correlation: float
+    tolerance: float
+
+
+class Backbone(_Part, frozen=True):
+    name: str
+    layers: tuple[str, ...]
+    package: str
+    version: str
+    weights_sha256: Sha256
+    licence: str
+
+
+class TrainingImage(_Part, frozen=True):
+    name: str
+    sha256: Sha256
+
+
+class Provenance(_Part, frozen=True):
+    created_at: datetime
+    seed: int
+    backbone: Backbone
+    versions: dict[str, str]
+    images: tuple[TrainingImage, ...]
+    skipped: dict[str, str]
+
+
+class Manifest(_Part, frozen=True):
+    schema_version: int
+    product: str
+    algorithm: str
+    preprocessing: Preprocessing
+    calibration: Calibration
+    thresholds: Thresholds
+    metrics: dict[str, float]
+    parity: Parity
+    provenance: Provenance
+    files: dict[str, FileEntry]
+
+    def __post_init__(self) -> None:
+        if set(self.files) != {NETWORK, WEIGHTS}:
+            raise ValueError(f"files must be {NETWORK} and {WEIGHTS}")
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A verified artifact: the bytes of ``files`` are the ones that were hashed."""
+
+    path: Path
+    digest: str
+    manifest: Manifest
+    files: Mapping[str, bytes]
+
+
+def file_entries(files: Mapping[str, bytes]) -> dict[str, FileEntry]:
+    """Size and SHA-256 of each file, by name."""
+    return {
+        name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), size=len(content)) for name, content in sorted(files.items())
+    }
+
+
+def write_artifact(models_dir: Path, manifest: Manifest, files: Mapping[str, bytes]) -> tuple[Path, str]:
+    """Write ``models_dir/<digest>/`` and return its path and digest.
+
+    The directory appears complete or not at all: files are synced in a hidden directory beside it, which is then
+    renamed. ``manifest.files`` must describe ``files``. Raises ModelError if they differ or the disk refuses.
+    """
+    if manifest.files != file_entries(files):
+        raise ModelError("the manifest does not describe the files it is stored with; export the model again")
+    document = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=2) + b"\n"
+    digest = hashlib.sha256(document).hexdigest()
+    path = models_dir / digest
+    try:
+        models_dir.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            read_artifact(path, digest)
+            return path, digest
+        staging = Path(tempfile.mkdtemp(prefix=".model-", dir=models_dir))
+        try:
+            staging.chmod(0o755)  # mkdtemp makes it private; the inspector may run as another user
+            for name, content in {**files, MANIFEST: document}.items():
+                _write_synced(staging / name, content)
+            _sync_directory(staging)
+            staging.rename(path)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        _sync_directory(models_dir)
+    except OSError as error:
+        raise ModelError(f"cannot store the model in {models_dir}: {error}; check the path, its owner and free space") from error
+    return path, digest
+
+
+def read_artifact(path: Path, expected_digest: str | None = None) -> Artifact:
+    """Read and verify an artifact directory.
+
+    Raises ModelError, saying what to do, if it is missing, incomplete, altered, not the expected one, malformed or
+    written by a newer station.
+    """
+    document = _read(path / MANIFEST, path)
+    digest = hashlib.sha256(document).hexdigest()
+    named = path.name if re.fullmatch("[0-9a-f]{64}", path.name) else None
+    for wanted in (expected_digest, named):
+        if wanted is not None and wanted != digest:
+            raise ModelError(
+                f"the model in {path} is {digest}, expected {wanted}: {MANIFEST} was altered or replaced; "
+                f"restore the directory from a backup or train again"
+            )
+    manifest = _decode(document, path)
+    files = {}
+    for name, entry in manifest.files.items():
+        content = _read(path / name, path)
+        if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise ModelError(
+                f"{name} of the model in {path} was altered after training; restore the directory from a backup or train again"
+            )
+        files[name] = content
+    return Artifact(path, digest, manifest, files)
+
+
+def _decode(document: bytes, path: Path) -> Manifest:
+    try:
+        version = msgspec.json.decode(document, type=_Version).schema_version
+        if version != SCHEMA_VERSION:
+            raise ModelError(
+                f"the model in {path} has manifest version {version}, this station reads version {SCHEMA_VERSION}; "
+                f"{'update the station' if version > SCHEMA_VERSION else 'train the model again'}"
+            )
+        return msgspec.json.decode(document, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"{MANIFEST} of the model in {path} is not a manifest of this station: {error}; train the model again"
+        ) from error
+
+
+def _read(file: Path, path: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"the model in {path} cannot be read: {file.name}: {error.strerror}; "
+            f"check the path, restore the directory from a backup or train again"
+        ) from error
+
+
+def _write_synced(file: Path, content: bytes) -> None:
+    with file.open("xb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

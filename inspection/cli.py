@@ -1,0 +1,101 @@
+"""The ``station`` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cameras.errors import CameraError
+from inspection import config as configuration
+from inspection.errors import StationError
+
+app = typer.Typer(
+    name="station", help="Quality inspection station: GenICam cameras, anomaly detection, durable verdicts.", no_args_is_help=True,
+    pretty_exceptions_enable=False, add_completion=False,
+)  # fmt: skip
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="The station's configuration file.")]
+ConfigArgument = Annotated[Path, typer.Argument(help="The station's configuration file, such as deploy/station.toml.")]
+
+
+@app.command()
+def demo(
+    images: Annotated[Path | None, typer.Option(help="A folder in the MVTec-AD layout, shown to the camera instead of the rendered product.")] = None,
+    rate: Annotated[float, typer.Option(help="Parts per second.", min=0.1, max=500)] = 5.0,
+    parts: Annotated[int | None, typer.Option(help="Stop conveying after this many parts.", min=1)] = None,
+    lots: Annotated[int, typer.Option(help="Spread the parts over this many lots.", min=1, max=1000)] = 1,
+    exit_: Annotated[bool, typer.Option("--exit", help="End when the parts are done; with --images and without --parts, each test image once.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the summary to this file; - for standard output.", allow_dash=True)] = None,
+    data: Annotated[Path, typer.Option(help="Where the demo keeps its database, images and models.")] = Path("data/demo"),
+    port: Annotated[int, typer.Option(help="Port of the page; another one is taken if it is busy.", min=1, max=65_535)] = 8080,
+) -> None:
+    """Train a first model, start the line on a simulated camera and inspect parts until Ctrl-C."""
+    from inspection.demo import Demo
+
+    _run(lambda: Demo(images, rate, parts, lots, exit_, json, data, port).run())
+
+
+@app.command()
+def run(config: ConfigArgument) -> None:
+    """Run the station: every process under a manager that restarts it."""
+    from inspection.supervisor import supervise
+
+    _run(lambda: supervise(configuration.load(config), config.resolve()))
+
+
+@app.command(hidden=True)
+def process(name: str, config: ConfigOption) -> None:
+    """Run one process of the station; `station run` and the service manager start them so."""
+    from inspection.processes import run_process
+
+    _run(lambda: run_process(configuration.load(config), name))
+
+
+@app.command()
+def cameras(
+    config: Annotated[Path | None, typer.Option("--config", help="List the producers of this configuration.")] = None,
+    producer: Annotated[list[Path] | None, typer.Option(help="List this GenTL producer (.cti); may be repeated.")] = None,
+    features: Annotated[bool, typer.Option("--features", help="Also every feature of each camera.")] = False,
+) -> None:
+    """List the cameras of the configured GenTL producers and their features."""
+    from inspection.camera_list import print_cameras
+
+    _run(lambda: print_cameras(configuration.load(config) if config else None, producer or [], features))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def train(context: typer.Context) -> None:
+    """Train a model from a folder of images; see `station train --help`."""
+    # Another process, because torch is imported nowhere else.
+    os.execv(sys.executable, [sys.executable, "-m", "training", "train", *context.args])
+
+
+@app.command()
+def deploy(
+    artifact: Annotated[Path, typer.Argument(help="A model's artifact directory, as `station train` made it.")],
+    config: ConfigOption,
+    product: Annotated[str, typer.Option(help="Part number of the product that the model shall decide for.")],
+    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    by: Annotated[str, typer.Option(help="Who, for the record.")] = os.environ.get("USER", "operator"),
+) -> None:
+    """Put a model in service for a product; the inspector takes it over between two parts."""
+    from inspection.deploying import deploy_artifact
+
+    def put_in_service() -> None:
+        deployment = deploy_artifact(configuration.load(config), artifact, product, by, reason)
+        typer.echo(f"{deployment.model} decides for {product} since {deployment.deployed_at:%F %T} UTC")
+
+    _run(put_in_service)
+
+
+def _run(action: object) -> None:
+    """Errors that a user can mend end with their message, not with a traceback."""
+    try:
+        action()  # type: ignore[operator]
+    except (StationError, CameraError) as error:
+        typer.secho(f"station: {error}", err=True, fg=typer.colors.RED)
+        raise typer.Exit(1) from None

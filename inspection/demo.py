@@ -1,0 +1,311 @@
+"""``station demo``: from nothing to a running line on a simulated camera, and what it did at the end."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from rich.console import Console
+
+from cameras.bus import Bus
+from cameras.simulator.control import SimulatedCamera
+from cameras.simulator.scenes import DEFECTS, Photo, load_folder, read_pixels, render, resize_to, write_dataset
+from inspection import config as configuration
+from inspection.cell import Cell, CellPart, Outcome
+from inspection.commands import CloseLot, Done, OpenLot
+from inspection.config import Config, prepare_directories
+from inspection.deploying import deploy_artifact
+from inspection.errors import StationError
+from inspection.messages import CellMessage
+from inspection.processes import end_with_parent
+from inspection.records.database import migrate, open_engine
+from inspection.records.deployments import model_in_service
+from inspection.summary import print_summary, summarize
+from inspection.web.commands import ZmqRecorderClient
+
+CAMERA, SERIAL = "top", "SIM0001"
+RENDERED_PRODUCT = "flange"
+# Of the rendered parts, this share has a defect.
+_DEFECT_SHARE = 0.25
+_SEED = 20_260
+# On a busy machine a process may wait long for its turn; the demo shows detection, not a conveyor's geometry.
+_DEADLINE_MS = 1_000.0
+_START_S = 60.0
+
+
+class Demo:
+    """One run of the demo; the arguments are those of ``station demo``."""
+
+    def __init__(
+        self, images: Path | None, rate: float, parts: int | None, lots: int, exit_: bool, json: Path | None, data: Path, port: int
+    ) -> None:
+        self._images = images.resolve() if images else None
+        self._photos = load_folder(self._images) if self._images else None
+        self._rate = rate
+        self._parts = parts if parts is not None else (len(self._photos.test) if self._photos and exit_ else None)
+        self._lots = lots
+        self._exit = exit_
+        self._json = json
+        self._data = data.resolve()
+        self._port = _free_port(port)
+        self._product = self._images.name[:32] if self._images else RENDERED_PRODUCT
+        # With the summary on standard output, nothing else may be there.
+        self._console = Console(stderr=json is not None and str(json) == "-")
+        self._outcomes: list[Outcome] = []
+        if exit_ and self._parts is None:
+            raise StationError("--exit needs --parts N, or --images DIR whose test images are then shown once each")
+
+    def run(self) -> None:
+        config_path = self._write_config()
+        config = configuration.load(config_path)
+        prepare_directories(config)
+        camera = self._simulate_camera(config)
+        fit_s = self._ensure_model(config)
+        station = self._start(config, config_path)
+        try:
+            lots = self._open_lots(config)
+            self._console.print(f"[bold]The page is at http://{config.web.host}:{config.web.port}/[/bold]  (stop with Ctrl-C)")
+            self._convey(config, camera, lots)
+            self._close_lots(config, lots)
+            self._finish(config, lots, fit_s)
+        finally:
+            station.send_signal(signal.SIGTERM)
+            station.wait(30)
+            camera.close()
+
+    # --- before the line starts ---
+
+    def _write_config(self) -> Path:
+        self._data.mkdir(parents=True, exist_ok=True)
+        width, height, color = self._sensor()
+        pixel_format = "RGB8" if color else "Mono8"
+        path = self._data / "station.toml"
+        path.write_text(
+            f"""# Written by `station demo`.
+[station]
+name = "demo"
+data_dir = "."
+
+[[cameras]]
+name = "{CAMERA}"
+serial = "{SERIAL}"
+producer = "simulator"
+
+[cameras.features]
+PixelFormat = "{pixel_format}"
+TriggerMode = "On"
+TriggerSource = "Line1"
+ExposureTime = 1000.0
+AcquisitionFrameRate = 500.0
+ChunkModeActive = true
+
+[[products]]
+part_number = "{self._product}"
+camera = "{CAMERA}"
+deadline_ms = {_DEADLINE_MS}
+
+[line]
+# A part stands still until its exposure is allowed: rather slow than lost on a busy machine.
+expose_window_ms = 500
+
+[web]
+port = {self._port}
+""",
+            encoding="utf-8",
+        )
+        return path
+
+    def _sensor(self) -> tuple[int, int, bool]:
+        if self._photos is None:
+            return 960, 720, False
+        first = read_pixels(self._photos.train_good[0])
+        return first.shape[1], first.shape[0], first.ndim == 3
+
+    def _simulate_camera(self, config: Config) -> SimulatedCamera:
+        width, height, color = self._sensor()
+        # A former demo may have left one of another size.
+        shutil.rmtree(config.simulator_dir / SERIAL, ignore_errors=True)
+        return SimulatedCamera.create(config.simulator_dir, SERIAL, width, height, color)
+
+    def _ensure_model(self, config: Config) -> float | None:
+        """Train a first model unless one is in service for this product already; seconds of fitting."""
+        engine = open_engine(config.database_url)
+        migrate(engine)
+        with engine.connect() as connection:
+            deployed = model_in_service(connection, config.station.name, self._product)
+        engine.dispose()
+        if deployed is not None:
+            self._console.print(f"model {deployed.model[:12]} is in service for {self._product}")
+            return None
+        dataset = self._images
+        if dataset is None:
+            dataset = config.data_dir / "dataset"
+            if not dataset.exists():
+                self._console.print("rendering images of good parts …")
+                write_dataset(dataset, seed=_SEED, good=60, test_good=0, per_defect=0)
+        report = config.data_dir / "training.json"
+        command = [sys.executable, "-m", "training", "train", str(dataset), "--out", str(config.models_dir)]
+        command += ["--product", self._product, "--json", str(report)]
+        # Its progress goes where ours goes.
+        done = subprocess.run(command, stdout=sys.stderr if self._console.stderr else None, check=False)
+        if done.returncode != 0:
+            raise StationError("no model could be trained; the reason stands above")
+        trained = msgspec.json.decode(report.read_bytes())
+        deploy_artifact(config, Path(trained["path"]), self._product, "demo", "first model of the demo")
+        return float(trained["seconds"])
+
+    def _start(self, config: Config, config_path: Path) -> subprocess.Popen[bytes]:
+        config.status_path.unlink(missing_ok=True)
+        # A session of its own: Ctrl-C is for the demo, which stops the station when the parts in flight have their rows.
+        station = subprocess.Popen(
+            [sys.executable, "-m", "inspection", "run", str(config_path)],
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+            stdout=sys.stderr,
+        )
+        until = time.monotonic() + _START_S
+        with self._console.status("starting the line …"):
+            while time.monotonic() < until and station.poll() is None:
+                if _ready(config):
+                    return station
+                time.sleep(0.1)
+        station.terminate()
+        raise StationError(f"the line did not start; see the files in {config.log_dir}")
+
+    # --- while it runs ---
+
+    def _open_lots(self, config: Config) -> list[str]:
+        stamp = f"{datetime.now(UTC):%y%m%d-%H%M%S}"
+        lots = [f"{self._product}-{stamp}-{number + 1}" for number in range(self._lots)]
+        client = ZmqRecorderClient(config.commands_address)
+        for lot in lots:
+            reply = client.execute(OpenLot(lot=lot, product=self._product))
+            if not isinstance(reply, Done):
+                raise StationError(f"lot {lot} could not be opened: {reply.detail}")
+        return lots
+
+    def _close_lots(self, config: Config, lots: list[str]) -> None:
+        client = ZmqRecorderClient(config.commands_address)
+        for lot in lots:
+            client.execute(CloseLot(lot=lot))
+
+    def _convey(self, config: Config, camera: SimulatedCamera, lots: list[str]) -> None:
+        bus = Bus(config.run_dir, "cell", CellMessage)
+        with self._console.status("waiting for the first part …") as status:
+            cell = Cell(bus, camera, CAMERA, _DEADLINE_MS, lambda outcome: self._show(outcome, status))
+
+            def stop(_signal: int, _frame: object) -> None:
+                cell.running = False
+
+            former = signal.signal(signal.SIGINT, stop), signal.signal(signal.SIGTERM, stop)
+            cell.run(self._scenes(lots), self._rate)
+            # Also after Ctrl-C: the parts on the conveyor get their rows.
+            cell.running = True
+            cell.run((), self._rate)
+            if not self._exit and cell.running and self._parts is not None:
+                status.update(f"{self._parts} parts are done; the page stays until Ctrl-C")
+                while cell.running:
+                    time.sleep(0.2)
+            signal.signal(signal.SIGINT, former[0])
+            signal.signal(signal.SIGTERM, former[1])
+        bus.close()
+
+    def _show(self, outcome: Outcome, status: Any) -> None:
+        self._outcomes.append(outcome)
+        reason = f" ({outcome.reason})" if outcome.reason else ""
+        status.update(
+            f"{len(self._outcomes)} parts, last {outcome.lot} {outcome.serial}: {outcome.verdict}{reason} → {outcome.output}"
+            f"   accepted {sum(item.output == 'accept' for item in self._outcomes)}"
+        )
+
+    def _scenes(self, lots: list[str]) -> Iterator[CellPart]:
+        """The parts in the order of the conveyor; lots follow one another if the number of parts is known, else they take turns."""
+        source = self._rendered() if self._photos is None else self._photographed(self._photos.test)
+        number = 0
+        for serial, pixels, defect in source:
+            if self._parts is not None and number >= self._parts:
+                return
+            lot = lots[number * len(lots) // self._parts] if self._parts is not None else lots[number // 50 % len(lots)]
+            yield CellPart(lot, serial, pixels, defect)
+            number += 1
+
+    def _rendered(self) -> Iterator[tuple[str, np.ndarray, str | None]]:
+        chance = random.Random(_SEED)
+        number = 0
+        while True:
+            number += 1
+            defect = chance.choice(DEFECTS) if chance.random() < _DEFECT_SHARE else None
+            serial = f"SN{number:06d}"
+            yield serial, render(serial, _SEED + 1_000_000 + number, defect, chance.uniform(0.2, 1)).pixels, defect
+
+    def _photographed(self, photos: tuple[Photo, ...]) -> Iterator[tuple[str, np.ndarray, str | None]]:
+        """Test photographs in a seeded order; from the second round on, serials carry the round's number."""
+        width, height, color = self._sensor()
+        order = list(photos)
+        random.Random(_SEED).shuffle(order)
+        turn = 0
+        while True:
+            turn += 1
+            for photo in order:
+                serial = f"{photo.defect or 'good'}-{photo.path.stem}" + (f"-{turn}" if turn > 1 else "")
+                pixels = resize_to(read_pixels(photo.path), width, height)
+                if pixels.ndim == 2 and color:
+                    pixels = np.repeat(pixels[..., None], 3, axis=2)
+                yield serial[:64], pixels, photo.defect
+
+    # --- the end ---
+
+    def _finish(self, config: Config, lots: list[str], fit_s: float | None) -> None:
+        engine = open_engine(config.database_url, read_only=True)
+        with engine.connect() as connection:
+            summary = summarize(connection, lots, self._outcomes)
+        engine.dispose()
+        summary["fit_s"] = fit_s
+        print_summary(self._console, summary)
+        if self._json is None:
+            return
+        data = msgspec.json.format(msgspec.json.encode(summary))
+        if str(self._json) == "-":
+            sys.stdout.buffer.write(data + b"\n")
+        else:
+            self._json.write_bytes(data + b"\n")
+
+
+def _ready(config: Config) -> bool:
+    """The recorder writes down how the processes are: the camera is armed, and a model is in service."""
+    try:
+        processes = msgspec.json.decode(config.status_path.read_bytes())["processes"]
+    except (OSError, msgspec.DecodeError):
+        return False
+    states = {name: process["state"] for name, process in processes.items()}
+    return states.get("line") == f"{CAMERA}: armed" and "no model" not in states.get("inspector", "no model") and _answers(config)
+
+
+def _answers(config: Config) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex((config.web.host, config.web.port)) == 0
+
+
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise StationError("no port is free on 127.0.0.1")
+

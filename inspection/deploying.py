@@ -1,0 +1,36 @@
+"""Putting an artifact in service: verify, register, deploy, in one transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inspection.artifact import read_artifact
+from inspection.config import Config
+from inspection.domain import Deployment, Model
+from inspection.errors import NotFound
+from inspection.records.database import migrate, open_engine
+from inspection.records.deployments import deploy, register_model
+
+
+def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: str) -> Deployment:
+    """Deploy the artifact at ``path`` for a configured product; ModelError if it is not whole, NotFound for an unknown product."""
+    if config.product(product) is None:
+        known = ", ".join(item.part_number for item in config.products)
+        raise NotFound(f"product {product!r} is not configured; the configuration names {known}")
+    artifact = read_artifact(path)
+    manifest = artifact.manifest
+    engine = open_engine(config.database_url)
+    migrate(engine)
+    model = Model(
+        model=artifact.digest,
+        product=product,
+        path=str(path.resolve()),
+        algorithm=manifest.algorithm,
+        created_at=manifest.provenance.created_at,
+        metrics=manifest.metrics,
+    )
+    with engine.begin() as connection:
+        register_model(connection, model)
+        deployment = deploy(connection, config.station.name, product, artifact.digest, by, reason)
+    engine.dispose()
+    return deployment

@@ -1,0 +1,168 @@
+"""Frame → score, anomaly map and regions, by the network of a verified artifact. The only importer of openvino here.
+
+The graph holds everything after pre-processing: backbone, distances to the memory bank, map and score.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cameras.frame import Frame
+from inspection.artifact import NETWORK, WEIGHTS, Artifact, Manifest, Precision, read_artifact
+from inspection.domain import Region
+from inspection.errors import ModelError
+from inspection.preprocessing import network_input
+
+# On import, openvino reports its use to the internet through this module and starts threads for that, unless the
+# module cannot be imported. A station talks to nobody who was not configured.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino as ov  # noqa: E402  (after the line above)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detection:
+    """What the detector saw in one frame.
+
+    ``score`` is raw and unbounded: larger is stranger. ``p_value`` in (0, 1] says how usual such a score is among good
+    parts. ``anomaly_map`` is float32 of shape (rows, columns) on the network's patch grid, in units of the score.
+    ``regions`` are in frame pixels, the strangest first; a score at or above the review threshold has at least one.
+    ``timings_ms`` has the keys ``preprocess``, ``infer`` and ``regions``.
+    """
+
+    score: float
+    p_value: float
+    anomaly_map: NDArray[np.float32]
+    regions: tuple[Region, ...]
+    timings_ms: dict[str, float]
+
+
+def service_precision() -> Precision:
+    """The fastest precision that this processor computes in: ``bf16`` where it has instructions for it, else ``f32``."""
+    return "bf16" if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+
+
+class CompiledNetwork:
+    """The network of a model, compiled for this processor: everything from network input to score and map."""
+
+    def __init__(self, files: Mapping[str, bytes], precision: Precision, threads: int | None = None) -> None:
+        """Compile ``files`` of an artifact. Raises ModelError if they are not a network that OpenVINO reads."""
+        config = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_PRECISION_HINT": precision,
+            # One core stays free: a thread that waits for a core held by another process holds up all the others
+            # (2 cores, one of them busy: 99 % of frames within 18 ms on one thread, within 109 ms on two).
+            "INFERENCE_NUM_THREADS": threads or max(1, len(os.sched_getaffinity(0)) - 1),
+        }
+        core = ov.Core()
+        try:
+            # From the verified bytes, not from the files: what was hashed is what runs.
+            weights = ov.Tensor(np.frombuffer(files[WEIGHTS], np.uint8))
+            self._request = core.compile_model(core.read_model(files[NETWORK], weights), "CPU", config).create_infer_request()
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO {ov.get_version()} cannot run the network: {error}; train the model again") from error
+
+    def infer(self, tensor: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+        """Score and anomaly map, float32 (rows, columns), of a network input, float32 (1, 3, height, width)."""
+        outputs = self._request.infer({"image": tensor}, share_inputs=True)
+        return float(outputs["score"].item()), np.array(outputs["anomaly_map"][0, 0], dtype=np.float32)
+
+
+class Detector:
+    """One model, ready to inspect frames. Not to be shared between threads."""
+
+    def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
+        self.digest = artifact.digest
+        self.manifest: Manifest = artifact.manifest
+        # A model that was validated in f32 is not run in less.
+        precision = service_precision() if artifact.manifest.parity.precision == "bf16" else "f32"
+        self._network = CompiledNetwork(artifact.files, precision, threads)
+
+    @classmethod
+    def load(cls, path: Path, expected_digest: str | None = None, threads: int | None = None) -> Detector:
+        """Verify and compile the artifact at ``path``. ``threads`` CPU threads work on one frame (all cores but one).
+
+        Raises ModelError if the artifact is missing, altered, not the expected one or not readable.
+        """
+        return cls(read_artifact(path, expected_digest), threads)
+
+    @property
+    def review_threshold(self) -> float:
+        return self.manifest.thresholds.review
+
+    @property
+    def fail_threshold(self) -> float:
+        return self.manifest.thresholds.fail
+
+    def inspect(self, frame: Frame) -> Detection:
+        """Score one frame. The same artifact, frame and processor type give the same score.
+
+        Raises UnsupportedPixelFormat if the frame's pixels contradict its pixel format, ModelError if the network
+        yields a score that is not finite.
+        """
+        started = time.perf_counter()
+        preprocessing = self.manifest.preprocessing
+        tensor = network_input(frame, preprocessing.width, preprocessing.height)
+        preprocessed = time.perf_counter()
+        score, anomaly_map = self._network.infer(tensor)
+        inferred = time.perf_counter()
+        if not np.isfinite(score):
+            raise ModelError(f"model {self.digest} gave the score {score}; train the model again")
+        regions = find_regions(anomaly_map, self.review_threshold, frame.width, frame.height)
+        if not regions and score >= self.review_threshold:
+            # What is missing or wrong everywhere has no place of its own.
+            regions = (Region(0, 0, frame.width, frame.height, score, frame.width * frame.height),)
+        done = time.perf_counter()
+        return Detection(
+            score=score,
+            p_value=p_value(score, self.manifest.calibration.scores),
+            anomaly_map=anomaly_map,
+            regions=regions,
+            timings_ms={
+                "preprocess": (preprocessed - started) * 1e3,
+                "infer": (inferred - preprocessed) * 1e3,
+                "regions": (done - inferred) * 1e3,
+            },
+        )
+
+
+def p_value(score: float, calibration_scores: tuple[float, ...]) -> float:
+    """Conformal p-value of a score among the ascending scores of good parts: (1 + #{calibration ≥ score}) / (n + 1).
+
+    Vovk, Gammerman & Shafer, "Algorithmic learning in a random world", 2005; Laxhammar, "Conformal anomaly
+    detection", 2014.
+    """
+    at_least = len(calibration_scores) - bisect.bisect_left(calibration_scores, score)
+    return (1 + at_least) / (len(calibration_scores) + 1)
+
+
+def find_regions(anomaly_map: NDArray[np.float32], threshold: float, frame_width: int, frame_height: int) -> tuple[Region, ...]:
+    """Connected areas of the map at or above the threshold, in frame pixels, the strangest first."""
+    rows, columns = anomaly_map.shape
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((anomaly_map >= threshold).astype(np.uint8), connectivity=8)
+    regions = []
+    for label in range(1, count):
+        left, top, width, height, cells = (int(value) for value in stats[label])
+        x, y = left * frame_width // columns, top * frame_height // rows
+        regions.append(
+            Region(
+                x=x,
+                y=y,
+                width=-(-(left + width) * frame_width // columns) - x,
+                height=-(-(top + height) * frame_height // rows) - y,
+                score=float(anomaly_map[labels == label].max()),
+                area=round(cells * frame_width * frame_height / (columns * rows)),
+            )
+        )
+    return tuple(sorted(regions, key=lambda region: -region.score))

@@ -1,0 +1,236 @@
+"""The inspector process: pairs frames with tickets, judges, and hands the frame on to the recorder."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from cameras.bus import Bus
+from cameras.errors import RingError
+from cameras.frame import Frame, PixelFormat
+from cameras.messages import CameraArmed, Desync, FaultReport, FrameRef, Heartbeat, Loss, TriggerLost
+from cameras.ring import Ring, SlotState
+from inspection.detector import Detection, Detector
+from inspection.domain import Verdict
+from inspection.messages import Inspected, InspectorStarted, RegionBox, Ticket
+from inspection.pairing import Extra, Pair, Pairing
+from inspection.rings import Rings
+from inspection.verdict import decide
+
+log = logging.getLogger(__name__)
+
+_HEARTBEAT_S = 0.5
+_IDLE_S = 0.02
+
+
+class ModelShelf:
+    """The detectors in service, by product, kept up to date by a thread so that loading one never delays a part.
+
+    ``in_service`` returns {product: (model digest, artifact directory)}; it is asked every second. ``refusals`` says
+    which models could not be loaded; the inspector's main loop reports and removes them.
+    """
+
+    def __init__(self, in_service: Callable[[], dict[str, tuple[str, Path]]]) -> None:
+        self._in_service = in_service
+        self.refusals: deque[str] = deque()
+        self._detectors: dict[str, Detector] = {}
+        self._failed: dict[str, str] = {}
+        self.refresh()
+        threading.Thread(target=self._watch, daemon=True, name="models").start()
+
+    def detector(self, product: str | None) -> Detector | None:
+        return self._detectors.get(product or "")
+
+    def models(self) -> dict[str, str]:
+        return {product: detector.digest for product, detector in self._detectors.items()}
+
+    def refresh(self) -> None:
+        """Load what was newly deployed; a model that cannot be loaded leaves the former one in service, and is reported once."""
+        for product, (digest, path) in self._in_service().items():
+            current = self._detectors.get(product)
+            if (current is not None and current.digest == digest) or self._failed.get(product) == digest:
+                continue
+            try:
+                self._detectors[product] = Detector.load(path, expected_digest=digest)
+                log.info("product %s is inspected with model %s", product, digest[:12])
+            except Exception as error:
+                self._failed[product] = digest
+                self.refusals.append(f"model {digest[:12]} for product {product}: {error}")
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(1.0)
+            try:
+                self.refresh()
+            except Exception:
+                log.exception("the deployments could not be read; the models in service stay")
+
+
+class InspectorProcess:
+    """One process for all cameras of the station."""
+
+    def __init__(self, bus: Bus, rings: Rings, models: ModelShelf) -> None:
+        self._bus = bus
+        self._rings = rings
+        self._models = models
+        self._pairing = Pairing(time.monotonic_ns())
+        self._pairs: deque[Pair] = deque()
+        self._heartbeat_at = 0.0
+        self._counters = {"inspected": 0.0, "late": 0.0, "extra_frames": 0.0, "errors": 0.0}
+        self.running = True
+
+    def run(self) -> None:
+        # Frames that the former inspector owned: those announced again by a message in flight are judged, the others freed.
+        orphans = {ring: ring.owned(SlotState.READY) for ring in self._rings.all()}
+        orphans_until = time.monotonic() + 2.0
+        self._bus.send("line", InspectorStarted(at=time.time()))
+        while self.running:
+            for message in self._bus.receive(0 if self._pairs else _IDLE_S):
+                self._take(message)
+            for extra in self._pairing.expire(time.monotonic_ns()):
+                self._discard(extra)
+            if self._pairs:
+                self._inspect(self._pairs.popleft())
+            if orphans and time.monotonic() > orphans_until:
+                self._free(orphans)
+                orphans = {}
+            self._beat()
+
+    def _take(self, message: Ticket | FrameRef | CameraArmed) -> None:
+        if isinstance(message, CameraArmed):
+            for extra in self._pairing.armed(message.camera, message.camera_epoch):
+                self._discard(extra)
+            return
+        outcome = self._pairing.ticket(message) if isinstance(message, Ticket) else self._pairing.frame(message)
+        if isinstance(outcome, Pair):
+            self._pairs.append(outcome)
+        elif isinstance(outcome, Extra):
+            self._discard(outcome)
+
+    def _inspect(self, pair: Pair) -> None:
+        ticket, ref = pair.ticket, pair.frame
+        started_ns = time.monotonic_ns()
+        if started_ns - ticket.requested_ns > ticket.deadline_ms * 1e6:
+            # The line has rejected the part already; judging it now would only make the next ones late.
+            self._counters["late"] += 1
+            self._lose(ref, Loss.DEADLINE, "the frame came to the inspector after the deadline")
+            return
+        detector = self._models.detector(ticket.product)
+        if detector is None:
+            self._lose(ref, Loss.NO_MODEL, f"no model is in service for product {ticket.product}; deploy one with `station deploy`")
+            return
+        try:
+            ring = self._rings.get(ref.ring)
+            detection = detector.inspect(_frame(ring, ref))
+            verdict = decide(detection.score, detector.review_threshold, detector.fail_threshold)
+            ring.hand_over(ref.slot, ref.slot_seq)
+        except RingError as error:
+            self._lose(ref, Loss.FRAME_LOST, str(error), held=False)
+            return
+        except Exception as error:
+            log.exception("trigger %d could not be judged", ticket.trigger_id)
+            self._counters["errors"] += 1
+            self._lose(ref, Loss.DETECTOR_ERROR, f"{type(error).__name__}: {error}")
+            return
+        self._counters["inspected"] += 1
+        self._bus.send("recorder", _inspected(pair, detector, detection, verdict, started_ns))
+
+    def _lose(self, ref: FrameRef, loss: Loss, detail: str, *, held: bool = True) -> None:
+        """No verdict for this frame: say why, and give the slot back unless it is not ours any more."""
+        lost = TriggerLost(
+            camera=ref.camera, camera_epoch=ref.camera_epoch, trigger_counts=(ref.trigger_count,), loss=loss, detail=detail
+        )
+        self._bus.send("line", lost)
+        self._fault(loss.value, detail)
+        if held:
+            self._release(ref)
+
+    def _discard(self, extra: Extra) -> None:
+        ref = extra.frame
+        if not extra.stale:
+            self._counters["extra_frames"] += 1
+            detail = f"frame {ref.frame_id} of camera {ref.camera}: {extra.detail}"
+            self._fault("extra_frame", detail)
+            self._bus.send("line", Desync(camera=ref.camera, camera_epoch=ref.camera_epoch, detail=detail))
+        self._release(ref)
+
+    def _release(self, ref: FrameRef) -> None:
+        try:
+            self._rings.get(ref.ring).release(ref.slot, ref.slot_seq, SlotState.READY)
+        except RingError as error:
+            log.info("slot not released: %s", error)
+
+    def _free(self, orphans: dict[Ring, list[tuple[int, int]]]) -> None:
+        for ring, slots in orphans.items():
+            for slot, seq in slots:
+                try:
+                    ring.release(slot, seq, SlotState.READY)
+                except RingError:
+                    continue  # judged meanwhile
+                self._fault("frame_lost", f"frame in slot {slot} of {ring.path.name} was left by the former inspector")
+
+    def _fault(self, kind: str, detail: str) -> None:
+        self._bus.send("recorder", FaultReport(at=time.time(), source="inspector", kind=kind, count=1, detail=detail))
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now - self._heartbeat_at < _HEARTBEAT_S:
+            return
+        self._heartbeat_at = now
+        while self._models.refusals:
+            self._fault("model_refused", self._models.refusals.popleft())
+        models = self._models.models()
+        state = ", ".join(f"{product}: {digest[:12]}" for product, digest in sorted(models.items())) or "no model in service"
+        counters = {**self._counters, "waiting": float(len(self._pairs) + len(self._pairing))}
+        self._bus.send("recorder", Heartbeat(process="inspector", at=time.time(), state=state, counters=counters))
+
+
+def _frame(ring: Ring, ref: FrameRef) -> Frame:
+    pixel_format = PixelFormat.named(ref.pixel_format)
+    return Frame(
+        pixels=ring.pixels(ref.slot, ref.slot_seq, SlotState.READY, pixel_format, ref.width, ref.height),
+        pixel_format=pixel_format,
+        frame_id=ref.frame_id,
+        timestamp_ns=ref.timestamp_ns,
+        received_ns=ref.received_ns,
+        trigger_count=ref.trigger_count,
+        exposure_us=ref.exposure_us,
+    )
+
+
+def _inspected(pair: Pair, detector: Detector, detection: Detection, verdict: Verdict, started_ns: int) -> Inspected:
+    ticket, ref = pair.ticket, pair.frame
+    decided_ns, decided_at = time.monotonic_ns(), time.time()
+    timings = {
+        "expose": (ref.exposed_ns - ticket.requested_ns) / 1e6,
+        "transfer": (ref.received_ns - ref.exposed_ns) / 1e6,
+        "queue": (started_ns - ref.received_ns) / 1e6,
+        **detection.timings_ms,
+        "total": (decided_ns - ticket.requested_ns) / 1e6,
+    }
+    anomaly_map = np.ascontiguousarray(detection.anomaly_map, dtype="<f2")
+    return Inspected(
+        trigger_id=ticket.trigger_id,
+        verdict=verdict,
+        score=detection.score,
+        p_value=detection.p_value,
+        review_threshold=detector.review_threshold,
+        fail_threshold=detector.fail_threshold,
+        model=detector.digest,
+        regions=tuple(
+            RegionBox(x=box.x, y=box.y, width=box.width, height=box.height, score=box.score, area=box.area) for box in detection.regions
+        ),
+        frame=ref,
+        map_width=anomaly_map.shape[1],
+        map_height=anomaly_map.shape[0],
+        map_f16=anomaly_map.tobytes(),
+        acquired_at=decided_at - (decided_ns - ref.exposed_ns) / 1e9,
+        decided_at=decided_at,
+        timings_ms={name: round(value, 3) for name, value in timings.items()},
+    )

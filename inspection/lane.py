@@ -1,0 +1,76 @@
+"""One camera as the line sees it: is it armed, which trigger count comes next, and when may it be armed again.
+
+Pure. A camera is only armed while no edge can be on its way: an edge that was allowed before and came after would be counted as the
+next one, and every later image would belong to its neighbour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Lane:
+    """``epoch`` is None until the camera confirmed it. ``quiet_at_ns``: no edge that the former line allowed can come later;
+    ``edges`` are those allowed since and not known to have come: {(epoch, count): no later than}."""
+
+    camera: str
+    quiet_at_ns: int
+    edges: dict[tuple[int, int], int] = field(default_factory=dict)
+    epoch: int | None = None
+    asked_epoch: int | None = None
+    wants_arming: bool = True
+    next_count: int = 1
+    misses: int = 0
+    state: str = "waiting for the camera"
+
+    @property
+    def ready(self) -> bool:
+        return self.epoch is not None
+
+    def expose(self, until_ns: int) -> tuple[int, int]:
+        """(epoch, trigger count) of the exposure that is allowed now."""
+        assert self.epoch is not None
+        count = self.next_count
+        self.next_count += 1
+        self.edges[self.epoch, count] = until_ns
+        return self.epoch, count
+
+    def edge_came(self, epoch: int, count: int) -> None:
+        """A frame was judged as this exposure. A lost frame proves nothing: it may have been noise, and the edge still to come."""
+        self.edges.pop((epoch, count), None)
+
+    def camera_ready(self) -> None:
+        """The camera is open and not armed. It repeats this until it is, so a lost Arm is sent again."""
+        self.epoch = None
+        self.wants_arming = True
+
+    def lost(self, state: str) -> None:
+        """No exposure is allowed until the camera says that it is ready."""
+        self.epoch = self.asked_epoch = None
+        self.wants_arming = False
+        self.state = state
+
+    def rearm(self, state: str) -> None:
+        """The camera lives, but its counts are not to be trusted."""
+        self.epoch = None
+        self.wants_arming = True
+        self.state = state
+
+    def arming_due(self, now_ns: int) -> int | None:
+        """A new epoch number if the camera is to be armed now."""
+        if not self.wants_arming or now_ns < self.quiet_at_ns or any(now_ns < until_ns for until_ns in self.edges.values()):
+            return None
+        self.edges.clear()
+        self.wants_arming = False
+        self.asked_epoch = now_ns
+        self.state = "arming"
+        return now_ns
+
+    def armed(self, epoch: int) -> bool:
+        """The camera confirmed an epoch; False if it is not the one asked for last."""
+        if epoch != self.asked_epoch:
+            return False
+        self.epoch, self.asked_epoch, self.next_count, self.misses = epoch, None, 1, 0
+        self.state = "armed"
+        return True

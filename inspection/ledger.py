@@ -1,0 +1,299 @@
+"""How messages become rows: exactly one inspection per trigger, whatever comes twice, late or in the wrong order.
+
+The ledger applies messages inside the recorder's transaction. What it remembers between transactions changes only after the commit,
+so that a batch whose commit failed can be applied again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from cameras.messages import FaultReport
+from inspection.domain import Image, Reason, Verdict
+from inspection.messages import Inspected, NotInspected, OutputDone, Recorded, Ticket
+from inspection.records.tables import faults, images, inspections, lots, parts, triggers
+
+# Verdicts whose ticket has not come yet: the two travel on different sockets.
+_EARLY_LIMIT = 1_024
+# Recorded announcements that can be repeated without asking the database.
+_RECENT_LIMIT = 512
+
+
+@dataclass
+class Effects:
+    """What a committed batch leads to: rows to announce, and frames to store or to release."""
+
+    recorded: list[tuple[int, int, Verdict, Reason | None]] = field(default_factory=list)
+    to_store: list[tuple[int, Inspected]] = field(default_factory=list)
+    to_release: list[Inspected] = field(default_factory=list)
+
+
+class Ledger:
+    """The recorder's memory of open triggers, and the writing of rows."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._seq = connection.execute(select(func.coalesce(func.max(inspections.c.seq), 0))).scalar_one()
+        self._fault_id = connection.execute(select(func.coalesce(func.max(faults.c.fault_id), 0))).scalar_one()
+        self.last_trigger_id = connection.execute(select(func.coalesce(func.max(triggers.c.trigger_id), 0))).scalar_one()
+        self._line_epoch = 0
+        self._early: OrderedDict[int, Inspected] = OrderedDict()
+        self._recent: OrderedDict[int, tuple[int, Verdict, Reason | None]] = OrderedDict()
+        self._open: dict[int, Ticket | None] = {}
+        undecided = select(triggers.c.trigger_id).where(
+            ~select(inspections.c.seq).where(inspections.c.trigger_id == triggers.c.trigger_id).exists()
+        )
+        # Their tickets come again from the line, or the next line process closes them.
+        self._open = dict.fromkeys(connection.execute(undecided).scalars())
+
+    @property
+    def open_triggers(self) -> int:
+        return len(self._open)
+
+    # --- messages ---
+
+    def ticket(self, connection: Connection, ticket: Ticket, effects: Effects) -> None:
+        """A trigger becomes a row; the same ticket again changes nothing.
+
+        A ticket that skips numbers is left aside: those before it were lost with a former recorder, and the line sends them all again, in order.
+        """
+        if ticket.line_epoch < self._line_epoch:
+            return  # sent by a line process that is dead; its trigger number is the present one's to give
+        if ticket.trigger_id > self.last_trigger_id + 1:
+            return
+        if ticket.trigger_id == self.last_trigger_id + 1:
+            self._insert_trigger(connection, ticket)
+            self.last_trigger_id = ticket.trigger_id
+            self._open[ticket.trigger_id] = ticket
+        elif ticket.trigger_id in self._open:
+            self._open[ticket.trigger_id] = ticket
+        else:
+            self._announce_again(connection, ticket.trigger_id, effects)
+            return
+        early = self._early.pop(ticket.trigger_id, None)
+        if early is not None:
+            self.inspected(connection, early, effects)
+
+    def inspected(self, connection: Connection, message: Inspected, effects: Effects) -> None:
+        """A verdict; past its deadline, or for a part that was closed already, it is recorded as late and decides nothing."""
+        if message.trigger_id in self._open:
+            ticket = self._open[message.trigger_id]
+            if ticket is None:
+                self._hold(message, effects)
+            elif time.monotonic_ns() - ticket.requested_ns > ticket.deadline_ms * 1e6:
+                self._insert_inspection(connection, ticket, message, Reason.DEADLINE, message.decided_at, effects)
+            else:
+                self._insert_inspection(connection, ticket, message, None, message.decided_at, effects)
+        elif message.trigger_id <= self.last_trigger_id:
+            connection.execute(
+                update(inspections)
+                .where(inspections.c.trigger_id == message.trigger_id, inspections.c.verdict == Verdict.NOT_INSPECTED)
+                .values(late_verdict=message.verdict, late_score=message.score)
+            )
+            effects.to_release.append(message)
+        else:
+            self._hold(message, effects)
+
+    def not_inspected(self, connection: Connection, message: NotInspected, effects: Effects) -> None:
+        """The line gave the part up; if a verdict was recorded before, that stands and is announced again."""
+        if message.trigger_id not in self._open:
+            if message.trigger_id <= self.last_trigger_id:
+                self._announce_again(connection, message.trigger_id, effects)
+            return
+        ticket = self._open[message.trigger_id] or _ticket_from_row(connection, message.trigger_id)
+        self._insert_inspection(connection, ticket, None, message.reason, message.decided_at, effects)
+
+    def outputs(self, connection: Connection, done: list[OutputDone]) -> None:
+        """What was commanded for parts."""
+        statement = update(inspections).where(inspections.c.trigger_id == bindparam("key")).values(output=bindparam("command"))
+        connection.execute(statement, [{"key": item.trigger_id, "command": item.output} for item in done])
+
+    def line_started(self, connection: Connection, line_epoch: int, at: float, effects: Effects) -> None:
+        """A new line process: what the former one left open is closed."""
+        if line_epoch <= self._line_epoch:
+            return
+        self._line_epoch = line_epoch
+        for trigger_id, ticket in list(self._open.items()):
+            ticket = ticket or _ticket_from_row(connection, trigger_id)
+            self._insert_inspection(connection, ticket, None, Reason.LINE_DOWN, at, effects)
+
+    def faults(self, connection: Connection, reports: list[FaultReport]) -> None:
+        """One row for each source and kind of fault in the batch, so that a flood stays a few rows."""
+        merged: dict[tuple[str, str], FaultReport] = {}
+        counts: dict[tuple[str, str], int] = {}
+        for report in reports:
+            key = (report.source, report.kind)
+            merged[key] = report
+            counts[key] = counts.get(key, 0) + report.count
+        rows = []
+        for key, report in merged.items():
+            self._fault_id += 1
+            rows.append(
+                {
+                    "fault_id": self._fault_id,
+                    "at": _utc(report.at),
+                    "source": report.source[:64],
+                    "kind": report.kind[:32],
+                    "count": counts[key],
+                    "detail": report.detail,
+                }
+            )
+        connection.execute(insert(faults), rows)
+
+    def images(self, connection: Connection, stored: list[tuple[int, Image]]) -> None:
+        """Files that are durable; an image stored twice for the same inspection stays one row."""
+        for seq, image in stored:
+            known = connection.execute(select(images.c.seq).where(images.c.seq == seq, images.c.kind == image.kind)).first()
+            if known is None:
+                connection.execute(insert(images).values(seq=seq, **asdict(image)))
+
+    # --- rows ---
+
+    def _insert_trigger(self, connection: Connection, ticket: Ticket) -> None:
+        connection.execute(
+            insert(triggers).values(
+                trigger_id=ticket.trigger_id,
+                request_id=ticket.request_id,
+                lot=ticket.lot,
+                serial=ticket.serial,
+                camera=ticket.camera,
+                camera_epoch=ticket.camera_epoch,
+                trigger_count=ticket.trigger_count,
+                triggered_at=_utc(ticket.triggered_at),
+                deadline_ms=ticket.deadline_ms,
+            )
+        )
+
+    def _insert_inspection(
+        self,
+        connection: Connection,
+        ticket: Ticket,
+        message: Inspected | None,
+        reason: Reason | None,
+        decided_at: float,
+        effects: Effects,
+    ) -> None:
+        """The one row of a trigger. ``reason`` makes it not_inspected; a message beside it is its late verdict."""
+        self._seq += 1
+        seq = self._seq
+        verdict = Verdict.NOT_INSPECTED if reason is not None or message is None else message.verdict
+        late = message is not None and reason is not None
+        row: dict[str, Any] = {
+            "seq": seq,
+            "trigger_id": ticket.trigger_id,
+            "lot": ticket.lot,
+            "serial": ticket.serial,
+            "attempt": self._next_attempt(connection, ticket.lot, ticket.serial),
+            "product": ticket.product,
+            "camera": ticket.camera,
+            "verdict": verdict,
+            "reason": reason,
+            "regions": [],
+            "triggered_at": _utc(ticket.triggered_at),
+            "decided_at": _utc(decided_at),
+            "recorded_at": datetime.now(UTC),
+            "timings_ms": {},
+        }
+        if message is not None:
+            row |= {
+                "review_threshold": message.review_threshold,
+                "fail_threshold": message.fail_threshold,
+                "model": message.model,
+                "frame_id": message.frame.frame_id,
+                "acquired_at": _utc(message.acquired_at),
+                "timings_ms": message.timings_ms,
+                "late_verdict": message.verdict if late else None,
+                "late_score": message.score if late else None,
+                "score": None if late else message.score,
+                "p_value": None if late else message.p_value,
+                "regions": [
+                    {"x": box.x, "y": box.y, "width": box.width, "height": box.height, "score": box.score, "area": box.area}
+                    for box in message.regions
+                ],
+            }
+        connection.execute(insert(inspections).values(**row))
+        self._open.pop(ticket.trigger_id, None)
+        if message is not None:
+            effects.to_store.append((seq, message))
+        self._announce(seq, ticket.trigger_id, verdict, reason, effects)
+
+    def _next_attempt(self, connection: Connection, lot: str, serial: str) -> int:
+        attempts = connection.execute(select(parts.c.attempts).where(parts.c.lot == lot, parts.c.serial == serial)).scalar()
+        if attempts is None:
+            connection.execute(insert(parts).values(lot=lot, serial=serial, attempts=1))
+            return 1
+        connection.execute(update(parts).where(parts.c.lot == lot, parts.c.serial == serial).values(attempts=attempts + 1))
+        return int(attempts) + 1
+
+    def _announce(self, seq: int, trigger_id: int, verdict: Verdict, reason: Reason | None, effects: Effects) -> None:
+        self._recent[trigger_id] = (seq, verdict, reason)
+        while len(self._recent) > _RECENT_LIMIT:
+            self._recent.popitem(last=False)
+        effects.recorded.append((seq, trigger_id, verdict, reason))
+
+    def _announce_again(self, connection: Connection, trigger_id: int, effects: Effects) -> None:
+        known = self._recent.get(trigger_id)
+        if known is None:
+            row = connection.execute(
+                select(inspections.c.seq, inspections.c.verdict, inspections.c.reason).where(inspections.c.trigger_id == trigger_id)
+            ).one()
+            known = (row.seq, Verdict(row.verdict), Reason(row.reason) if row.reason else None)
+        effects.recorded.append((known[0], trigger_id, known[1], known[2]))
+
+    def _hold(self, message: Inspected, effects: Effects) -> None:
+        self._early[message.trigger_id] = message
+        while len(self._early) > _EARLY_LIMIT:
+            effects.to_release.append(self._early.popitem(last=False)[1])
+
+    # --- what a failed commit must undo ---
+
+    def remember(self) -> dict[str, Any]:
+        return {
+            "_seq": self._seq,
+            "_fault_id": self._fault_id,
+            "last_trigger_id": self.last_trigger_id,
+            "_line_epoch": self._line_epoch,
+            "_early": self._early.copy(),
+            "_recent": self._recent.copy(),
+            "_open": self._open.copy(),
+        }
+
+    def restore(self, memory: dict[str, Any]) -> None:
+        vars(self).update(memory)
+
+
+def recorded_message(entry: tuple[int, int, Verdict, Reason | None], durable_ns: int) -> Recorded:
+    seq, trigger_id, verdict, reason = entry
+    return Recorded(seq=seq, trigger_id=trigger_id, verdict=verdict, reason=reason, durable_ns=durable_ns)
+
+
+def _ticket_from_row(connection: Connection, trigger_id: int) -> Ticket:
+    """The ticket of a trigger that a former recorder wrote; its monotonic times are unknown, and long past."""
+    row = connection.execute(
+        select(triggers, lots.c.product).outerjoin(lots, lots.c.lot == triggers.c.lot).where(triggers.c.trigger_id == trigger_id)
+    ).one()
+    return Ticket(
+        trigger_id=row.trigger_id,
+        line_epoch=0,
+        request_id=row.request_id,
+        lot=row.lot,
+        serial=row.serial,
+        camera=row.camera,
+        product=row.product,
+        camera_epoch=row.camera_epoch,
+        trigger_count=row.trigger_count,
+        triggered_at=row.triggered_at.timestamp(),
+        requested_ns=0,
+        issued_ns=0,
+        expose_until_ns=0,
+        deadline_ms=row.deadline_ms,
+    )
+
+
+def _utc(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)

@@ -1,0 +1,175 @@
+"""What crosses between the processes of the station, besides what cameras say: typed, versioned msgspec structs.
+
+``*_ns`` fields are the host's CLOCK_MONOTONIC, common to the processes of one station; ``*_at`` fields are Unix time in seconds,
+for the records.
+"""
+
+from __future__ import annotations
+
+from cameras.messages import (
+    CameraArmed,
+    CameraLost,
+    CameraReady,
+    Desync,
+    FaultReport,
+    FrameRef,
+    Heartbeat,
+    Message,
+    TriggerLost,
+)
+from inspection.domain import Output, Reason, Verdict
+
+
+class TriggerRequest(Message, frozen=True):
+    """PLC to line: a part arrived. The requester keeps it until an OutputCommand answers, and sends it again with ``passed`` when none
+    came in time: the part is gone then, and only its record is asked for. ``request_id`` makes that idempotent."""
+
+    request_id: str
+    lot: str
+    serial: str
+    camera: str
+    reply_to: str
+    requested_ns: int
+    passed: bool = False
+
+
+class TriggerAck(Message, frozen=True):
+    """Line to PLC: the trigger is numbered. ``expose``: raise the edge on the camera's trigger line now, and not after ``expose_until_ns``."""
+
+    request_id: str
+    trigger_id: int
+    expose: bool
+    expose_until_ns: int
+
+
+class OutputCommand(Message, frozen=True):
+    """Line to PLC: what to do with the part, once its row is durable, ``durable_ms`` after the request. Without it the part is rejected."""
+
+    request_id: str
+    trigger_id: int
+    output: Output
+    verdict: Verdict
+    reason: Reason | None
+    durable_ms: float
+
+
+class Ticket(Message, frozen=True):
+    """Line to recorder and inspector: one trigger. ``camera_epoch`` and ``trigger_count`` name the only frame that may decide it;
+    None: the camera was not triggered. ``line_epoch`` tells one life of the line process from the next."""
+
+    trigger_id: int
+    line_epoch: int
+    request_id: str
+    lot: str
+    serial: str
+    camera: str
+    product: str | None
+    camera_epoch: int | None
+    trigger_count: int | None
+    triggered_at: float
+    requested_ns: int
+    issued_ns: int
+    expose_until_ns: int
+    deadline_ms: float
+
+
+class NotInspected(Message, frozen=True):
+    """Line to recorder: the part cannot be judged any more."""
+
+    trigger_id: int
+    reason: Reason
+    decided_at: float
+
+
+class OutputDone(Message, frozen=True):
+    """Line to recorder: what was commanded for a part."""
+
+    trigger_id: int
+    output: Output
+
+
+class LineStarted(Message, frozen=True):
+    """A new line process: every trigger that the former one left open is closed as not inspected."""
+
+    line_epoch: int
+    at: float
+
+
+class RecorderState(Message, frozen=True):
+    """Answer to LineStarted: where the numbering goes on."""
+
+    line_epoch: int
+    last_trigger_id: int
+
+
+class RecorderStarted(Message, frozen=True):
+    """A new recorder process: the line sends again whatever it has not seen recorded."""
+
+    at: float
+
+
+class InspectorStarted(Message, frozen=True):
+    """A new inspector process: the line sends again the tickets that still wait for a frame."""
+
+    at: float
+
+
+class RegionBox(Message, frozen=True):
+    """One anomalous area, in frame pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    score: float
+    area: int
+
+
+class Inspected(Message, frozen=True):
+    """Inspector to recorder: one decision. The frame's slot belongs to the recorder from now on.
+
+    ``map_f16`` holds map_height × map_width float16 raw scores, row by row.
+    """
+
+    trigger_id: int
+    verdict: Verdict
+    score: float
+    p_value: float
+    review_threshold: float
+    fail_threshold: float
+    model: str
+    regions: tuple[RegionBox, ...]
+    frame: FrameRef
+    map_width: int
+    map_height: int
+    map_f16: bytes
+    acquired_at: float
+    decided_at: float
+    timings_ms: dict[str, float]
+
+
+class Recorded(Message, frozen=True):
+    """Recorder to line: the inspection row of this trigger is durable since ``durable_ns``."""
+
+    seq: int
+    trigger_id: int
+    verdict: Verdict
+    reason: Reason | None
+    durable_ns: int
+
+
+LineMessage = (
+    TriggerRequest
+    | CameraReady
+    | CameraArmed
+    | CameraLost
+    | TriggerLost
+    | Desync
+    | Recorded
+    | RecorderState
+    | RecorderStarted
+    | InspectorStarted
+)
+InspectorMessage = Ticket | FrameRef | CameraArmed
+RecorderMessage = Ticket | NotInspected | OutputDone | LineStarted | Inspected | FaultReport | Heartbeat
+CellMessage = TriggerAck | OutputCommand

@@ -1,0 +1,199 @@
+"""What each process is made of: from the configuration to a running main loop."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from cameras.bus import Bus
+from inspection.config import Config, prepare_directories
+from inspection.domain import LotState, Output, Reason, Verdict
+from inspection.line import LineProcess, Lookups, RecordedRequest
+from inspection.messages import InspectorMessage, LineMessage, RecorderMessage
+from inspection.records.database import migrate, open_engine
+from inspection.records.tables import deployments, inspections, lots, models, triggers
+from inspection.rings import Rings
+
+log = logging.getLogger(__name__)
+
+
+def process_names(config: Config) -> list[str]:
+    """Every process of the station, in the order in which they are started."""
+    return ["recorder", "line", "inspector", *(f"camera@{camera.name}" for camera in config.cameras), "web"]
+
+
+def run_process(config: Config, name: str) -> None:
+    """Run one process of the station until SIGTERM. It ends with its parent, so that nothing is left behind by a killed manager."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s.%(msecs)03d {name} %(levelname)s %(message)s", datefmt="%FT%T"
+    )
+    end_with_parent()
+    prepare_directories(config)
+    if name == "recorder":
+        _run_recorder(config)
+    elif name == "line":
+        _run_line(config)
+    elif name == "inspector":
+        _run_inspector(config)
+    elif name == "web":
+        _run_web(config)
+    elif name.startswith("camera@"):
+        _run_camera(config, name.removeprefix("camera@"))
+    else:
+        raise SystemExit(f"no process is named {name!r}; there are {', '.join(process_names(config))}")
+
+
+def _run_camera(config: Config, name: str) -> None:
+    os.environ["STATION_SIMULATOR"] = str(config.simulator_dir)
+    from cameras.genicam import GenicamCamera
+    from cameras.process import INBOX_MESSAGES, CameraProcess
+
+    settings = config.camera(name)
+    camera = GenicamCamera(config.producer(settings), settings.serial, settings.features)
+    bus = Bus(config.run_dir, f"camera@{name}", INBOX_MESSAGES)
+    process = CameraProcess(name, camera, bus, config.run_dir, settings.ring_slots)
+    _until_stopped(process, bus)
+
+
+def _run_inspector(config: Config) -> None:
+    from inspection.inspector import InspectorProcess, ModelShelf
+
+    engine = _reader(config)
+    bus = Bus(config.run_dir, "inspector", InspectorMessage)
+    process = InspectorProcess(bus, Rings(config.run_dir), ModelShelf(lambda: models_in_service(engine, config)))
+    _until_stopped(process, bus)
+
+
+def _run_recorder(config: Config) -> None:
+    from inspection.images import ImageStore
+    from inspection.recorder import RecorderProcess
+    from inspection.storer import Storer
+
+    engine = open_engine(config.database_url)
+    migrate(engine)
+    rings = Rings(config.run_dir)
+    storer = Storer(ImageStore(config.image_dir), rings, config.images.keep_pass_share)
+    bus = Bus(config.run_dir, "recorder", RecorderMessage)
+    process = RecorderProcess(engine, bus, storer, rings, config.commands_address, config.status_path)
+    _until_stopped(process, bus)
+
+
+def _run_line(config: Config) -> None:
+    engine = _reader(config)
+    bus = Bus(config.run_dir, "line", LineMessage)
+    process = LineProcess(config, bus, lookups(engine))
+    _until_stopped(process, bus)
+
+
+def _run_web(config: Config) -> None:
+    from inspection.web.app import run
+    from inspection.web.settings import Settings
+
+    _reader(config)
+    settings = Settings(
+        station=config.station.name,
+        database_url=config.database_url,
+        image_dir=config.image_dir,
+        status_path=config.status_path,
+        command_address=config.commands_address,
+        products=tuple(product.part_number for product in config.products),
+        processes=tuple(name for name in process_names(config) if name != "web"),
+    )
+    run(settings, config.web.host, config.web.port)
+
+
+def lookups(engine: Engine) -> Lookups:
+    """What the line reads: lots and requests. While the database cannot be read, lots are answered from memory."""
+    remembered: dict[str, tuple[LotState, str]] = {}
+
+    def lot(name: str) -> tuple[LotState, str] | None:
+        try:
+            with engine.connect() as connection:
+                row = connection.execute(select(lots.c.state, lots.c.product).where(lots.c.lot == name)).one_or_none()
+        except SQLAlchemyError as error:
+            log.error("the lot %s cannot be read: %s", name, error)
+            return remembered.get(name)
+        if row is None:
+            return None
+        if len(remembered) > 1_000:
+            remembered.clear()
+        remembered[name] = (LotState(row.state), row.product)
+        return remembered[name]
+
+    def request(request_id: str) -> RecordedRequest | None:
+        columns = (triggers.c.trigger_id, inspections.c.verdict, inspections.c.reason, inspections.c.output)
+        statement = (
+            select(*columns)
+            .outerjoin(inspections, inspections.c.trigger_id == triggers.c.trigger_id)
+            .where(triggers.c.request_id == request_id)
+        )
+        with engine.connect() as connection:
+            row = connection.execute(statement).one_or_none()
+        if row is None:
+            return None
+        return RecordedRequest(
+            trigger_id=row.trigger_id,
+            verdict=Verdict(row.verdict) if row.verdict else None,
+            reason=Reason(row.reason) if row.reason else None,
+            output=Output(row.output) if row.output else None,
+        )
+
+    return Lookups(lot=lot, request=request)
+
+
+def models_in_service(engine: Engine, config: Config) -> dict[str, tuple[str, Path]]:
+    """{product: (digest, artifact directory)} of this station's deployments."""
+    statement = (
+        select(deployments.c.product, models.c.model, models.c.path)
+        .join(models, models.c.model == deployments.c.model)
+        .where(deployments.c.station == config.station.name, deployments.c.ended_at.is_(None))
+    )
+    with engine.connect() as connection:
+        return {row.product: (row.model, config.data_dir / row.path) for row in connection.execute(statement)}
+
+
+def _reader(config: Config) -> Engine:
+    """A read-only engine, once the recorder has made the database."""
+    engine = open_engine(config.database_url, read_only=True)
+    for attempt in range(200):
+        try:
+            with engine.connect() as connection:
+                connection.execute(select(deployments.c.deployment_id).limit(1))
+            return engine
+        except SQLAlchemyError as error:
+            if attempt % 50 == 49:
+                log.warning("waiting for the database: %s", error)
+            time.sleep(0.1)
+    raise SystemExit("the database is not there; is the recorder running?")
+
+
+class _Process(Protocol):
+    running: bool
+
+    def run(self) -> None: ...
+
+
+def _until_stopped(process: _Process, bus: Bus) -> None:
+    def stop(_signal: int, _frame: object) -> None:
+        process.running = False
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    log.info("started, process %d", os.getpid())
+    process.run()
+    bus.close()
+    log.info("stopped")
+
+
+def end_with_parent() -> None:
+    """Linux: SIGTERM when the process that started this one dies (prctl PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)

@@ -1,0 +1,209 @@
+"""The recorder process: the single writer of production records. Commit, then announce.
+
+Everything that waits in the inbox goes into one transaction, so that the cost of durability is shared when the line is fast. Images
+are stored by a thread; their rows follow in a later transaction.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from cameras.bus import Bus
+from cameras.messages import FaultReport, Heartbeat
+from cameras.ring import SlotState
+from inspection.commands import Command, Refused, execute
+from inspection.domain import Image
+from inspection.ledger import Effects, Ledger, recorded_message
+from inspection.messages import (
+    Inspected,
+    LineStarted,
+    NotInspected,
+    OutputDone,
+    RecorderStarted,
+    RecorderState,
+    Ticket,
+)
+from inspection.rings import Rings
+from inspection.storer import Storer
+
+log = logging.getLogger(__name__)
+
+_IDLE_S = 0.05
+_STATUS_S = 1.0
+_RETRY_S = 0.2
+# How long after the start a message may still claim a frame that the former recorder owned.
+_ORPHANS_S = 2.0
+
+
+@dataclass
+class _Work:
+    """What one transaction is to hold."""
+
+    messages: list[Any] = field(default_factory=list)
+    faults: list[FaultReport] = field(default_factory=list)
+    stored: list[tuple[int, Image]] = field(default_factory=list)
+
+    def split(self) -> list[_Work]:
+        return [
+            *(_Work(messages=[message]) for message in self.messages),
+            *(_Work(faults=[fault]) for fault in self.faults),
+            *(_Work(stored=[image]) for image in self.stored),
+        ]
+
+
+class RecorderProcess:
+    """``commands`` is the address where the web process asks; ``status_path`` the file that tells how the processes are."""
+
+    def __init__(self, engine: Engine, bus: Bus, storer: Storer, rings: Rings, commands: str, status_path: Path) -> None:
+        self._engine = engine
+        self._bus = bus
+        self._storer = storer
+        self._rings = rings
+        self._status_path = status_path
+        self._processes: dict[str, dict[str, Any]] = {}
+        self._status_at = 0.0
+        self._command_decoder = msgspec.json.Decoder(Command)
+        self._commands: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.REP)
+        self._commands.bind(commands)
+        with engine.begin() as connection:
+            self._ledger = Ledger(connection)
+        self._counters = {"rows": 0.0, "commits": 0.0, "failed_commits": 0.0}
+        self.running = True
+
+    def run(self) -> None:
+        orphans = {ring: ring.owned(SlotState.STORING) for ring in self._rings.all()}
+        orphans_until = time.monotonic() + _ORPHANS_S
+        self._bus.send("line", RecorderStarted(at=time.time()))
+        while self.running:
+            if not self._storer.stored and not self._storer.faults:
+                self._bus.wait(_IDLE_S, self._commands)
+            batch = list(self._bus.receive(0))
+            self._record(batch)
+            self._serve_command()
+            if orphans and time.monotonic() > orphans_until:
+                self._storer.free_orphans(orphans)
+                orphans = {}
+            self._write_status()
+        self._storer.close()
+        self._record([])
+
+    def _record(self, batch: list[Any]) -> None:
+        """Commit a batch and announce it; nothing is announced before it is durable."""
+        work = _Work()
+        for message in batch:
+            if isinstance(message, Heartbeat):
+                self._processes[message.process] = {"at": message.at, "state": message.state, "counters": message.counters}
+            elif isinstance(message, FaultReport):
+                work.faults.append(message)
+            else:
+                work.messages.append(message)
+        work.stored = [self._storer.stored.popleft() for _ in range(len(self._storer.stored))]
+        work.faults += [self._storer.faults.popleft() for _ in range(len(self._storer.faults))]
+        try:
+            self._commit(work)
+        except SQLAlchemyError:
+            # One of them contradicts the records: each gets its own transaction, so that only that one is refused.
+            for single in work.split():
+                self._commit_or_refuse(single)
+
+    def _commit_or_refuse(self, work: _Work) -> None:
+        try:
+            self._commit(work)
+        except SQLAlchemyError as error:
+            log.exception("refused by the database: %r", work)
+            self._commit(_Work(faults=[_fault("refused_message", f"{work}: {error}")]))
+
+    def _commit(self, work: _Work) -> None:
+        """One transaction, tried again until the disk takes it; any other error means that it contradicts what is recorded."""
+        if not (work.messages or work.faults or work.stored):
+            return
+        while True:
+            memory = self._ledger.remember()
+            effects = Effects()
+            try:
+                with self._engine.begin() as connection:
+                    self._apply(connection, work, effects)
+                break
+            except SQLAlchemyError as error:
+                self._ledger.restore(memory)
+                if not isinstance(error, OperationalError):
+                    raise
+                self._counters["failed_commits"] += 1
+                log.error("commit failed, trying again: %s", error)
+                self._write_status(f"cannot write: {error.__cause__ or error}")
+                time.sleep(_RETRY_S)
+        self._counters["commits"] += 1
+        self._announce(work.messages, effects)
+
+    def _apply(self, connection: Connection, work: _Work, effects: Effects) -> None:
+        for message in work.messages:
+            match message:
+                case Ticket():
+                    self._ledger.ticket(connection, message, effects)
+                case Inspected():
+                    self._ledger.inspected(connection, message, effects)
+                case NotInspected():
+                    self._ledger.not_inspected(connection, message, effects)
+                case LineStarted():
+                    self._ledger.line_started(connection, message.line_epoch, message.at, effects)
+        outputs = [message for message in work.messages if isinstance(message, OutputDone)]
+        if outputs:
+            self._ledger.outputs(connection, outputs)
+        if work.faults:
+            self._ledger.faults(connection, work.faults)
+        if work.stored:
+            self._ledger.images(connection, work.stored)
+
+    def _announce(self, batch: list[Any], effects: Effects) -> None:
+        durable_ns = time.monotonic_ns()
+        for entry in effects.recorded:
+            self._bus.send("line", recorded_message(entry, durable_ns))
+        for message in batch:
+            if isinstance(message, LineStarted):
+                state = RecorderState(line_epoch=message.line_epoch, last_trigger_id=self._ledger.last_trigger_id)
+                self._bus.send("line", state)
+        self._counters["rows"] += len(effects.recorded)
+        for seq, message in effects.to_store:
+            self._storer.store(seq, message)
+        for message in effects.to_release:
+            self._storer.release(message)
+
+    def _serve_command(self) -> None:
+        while self._commands.poll(0):
+            raw = self._commands.recv()
+            try:
+                with self._engine.begin() as connection:
+                    reply: msgspec.Struct = execute(connection, self._command_decoder.decode(raw))
+            except msgspec.DecodeError as error:
+                reply = Refused(code="invalid_request", detail=f"the command is not understood: {error}")
+            except SQLAlchemyError as error:
+                log.exception("command failed")
+                reply = Refused(code="unavailable", detail=f"the database cannot be written: {error.__cause__ or error}; try again")
+            self._commands.send(msgspec.json.encode(reply))
+
+    def _write_status(self, trouble: str | None = None) -> None:
+        now = time.monotonic()
+        if trouble is None and now - self._status_at < _STATUS_S:
+            return
+        self._status_at = now
+        counters = {**self._counters, "open_triggers": float(self._ledger.open_triggers), "images_waiting": float(self._storer.waiting)}
+        self._processes["recorder"] = {"at": time.time(), "state": trouble or "recording", "counters": counters}
+        fresh = self._status_path.with_suffix(".new")
+        try:
+            fresh.write_bytes(msgspec.json.encode({"processes": self._processes}))
+            fresh.replace(self._status_path)
+        except OSError as error:
+            log.error("status not written: %s", error)
+
+
+def _fault(kind: str, detail: str) -> FaultReport:
+    return FaultReport(at=time.time(), source="recorder", kind=kind, count=1, detail=detail)

@@ -1,0 +1,93 @@
+"""Which model decides: registered models and their deployments. Functions over a Connection; the caller commits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from inspection.domain import Deployment, Model
+from inspection.errors import Conflict, NotFound
+from inspection.records.tables import deployments, models
+
+
+def register_model(connection: Connection, model: Model) -> None:
+    """Record an artifact. The same digest again only moves its path; Conflict if it belongs to another product."""
+    known = connection.execute(select(models.c.product).where(models.c.model == model.model)).one_or_none()
+    if known is None:
+        connection.execute(
+            insert(models).values(
+                model=model.model,
+                product=model.product,
+                path=model.path,
+                algorithm=model.algorithm,
+                created_at=model.created_at,
+                metrics=model.metrics,
+            )
+        )
+    elif known.product != model.product:
+        raise Conflict(f"model {model.model[:12]} is registered for product {known.product!r}; train one for {model.product!r}")
+    else:
+        connection.execute(update(models).where(models.c.model == model.model).values(path=model.path))
+
+
+def get_model(connection: Connection, model: str) -> Model:
+    """One registered model by its digest; NotFound if there is none."""
+    row = connection.execute(select(models).where(models.c.model == model)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"model {model[:12]} is not registered on this station; register its artifact first")
+    return Model(**row)
+
+
+def list_models(connection: Connection) -> tuple[Model, ...]:
+    """All registered models, newest first."""
+    rows = connection.execute(select(models).order_by(models.c.created_at.desc(), models.c.model)).mappings()
+    return tuple(Model(**row) for row in rows)
+
+
+def deploy(connection: Connection, station: str, product: str, model: str, deployed_by: str, reason: str) -> Deployment:
+    """Put a registered model in service: the former deployment ends and the new one starts at the same instant.
+
+    NotFound if the model is not registered, Conflict if it was made for another product.
+    """
+    registered = get_model(connection, model)
+    if registered.product != product:
+        raise Conflict(f"model {model[:12]} was made for product {registered.product!r}; deploy one made for {product!r}")
+    now = datetime.now(UTC)
+    connection.execute(
+        update(deployments)
+        .where(deployments.c.station == station, deployments.c.product == product, deployments.c.ended_at.is_(None))
+        .values(ended_at=now)
+    )
+    row = (
+        connection.execute(
+            insert(deployments)
+            .values(station=station, product=product, model=model, deployed_at=now, deployed_by=deployed_by, reason=reason)
+            .returning(*deployments.c)
+        )
+        .mappings()
+        .one()
+    )
+    return Deployment(**row)
+
+
+def model_in_service(connection: Connection, station: str, product: str) -> Deployment | None:
+    """The deployment that decides for this product on this station now; None if there is none."""
+    row = (
+        connection.execute(
+            select(deployments).where(
+                deployments.c.station == station, deployments.c.product == product, deployments.c.ended_at.is_(None)
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else Deployment(**row)
+
+
+def list_deployments(connection: Connection, station: str) -> tuple[Deployment, ...]:
+    """All deployments on this station, newest first."""
+    rows = connection.execute(
+        select(deployments).where(deployments.c.station == station).order_by(deployments.c.deployment_id.desc())
+    ).mappings()
+    return tuple(Deployment(**row) for row in rows)

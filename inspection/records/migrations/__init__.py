@@ -1,0 +1,1 @@
+"""Alembic revisions of the records; run by ``inspection.records.database.migrate``."""

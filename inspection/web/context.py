@@ -1,0 +1,36 @@
+"""What every request needs: the settings, the records to read and the recorder to write through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy import Connection, Engine
+
+from inspection.web.commands import RecorderClient
+from inspection.web.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    settings: Settings
+    reader: Engine
+    recorder: RecorderClient
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+def _records(request: Request) -> Iterator[Connection]:
+    with _context(request).reader.connect() as connection:
+        yield connection
+
+
+InContext = Annotated[Context, Depends(_context)]
+
+# One read-only transaction per request: everything in one answer belongs to one snapshot.
+Records = Annotated[Connection, Depends(_records)]

@@ -1,0 +1,47 @@
+"""Names of lots and serials in web addresses: any visible characters, a slash included."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import quote, unquote
+
+from fastapi import Path, Query
+from pydantic import AfterValidator
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from inspection.commands import check_name
+
+# Stands for an encoded slash while a route is chosen. Private use, so not visible, so never part of a name.
+_SLASH = "\ue000"
+
+
+class EncodedSlashes:
+    """ASGI middleware: %2F stays inside its path segment, where servers would decode it into a separator."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw_path: bytes = scope.get("raw_path") or b""
+        if b"%" in raw_path:
+            marked = re.sub("%2f", quote(_SLASH), raw_path.decode("latin-1"), flags=re.IGNORECASE)
+            scope = {**scope, "path": unquote(marked)}
+        await self._app(scope, receive, send)
+
+
+def name_from_path(segment: str) -> str:
+    """The name that a path segment stands for; ValueError if it cannot be one."""
+    return check_name(segment.replace(_SLASH, "/"))
+
+
+def name_to_path(name: str) -> str:
+    """The path segment for a name."""
+    return quote(name, safe="")
+
+
+LotName = Annotated[str, Path(description="Name of the lot, percent-encoded."), AfterValidator(name_from_path)]
+SerialName = Annotated[str, Path(description="Serial of the part, percent-encoded."), AfterValidator(name_from_path)]
+LotFilter = Annotated[
+    str | None, Query(alias="lot", description="Only in this lot."), AfterValidator(lambda lot: lot and check_name(lot))
+]

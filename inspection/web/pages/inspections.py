@@ -1,0 +1,35 @@
+"""One inspection: its picture, its map, all that is recorded about it, and the other attempts of the part."""
+
+from __future__ import annotations
+
+import asyncio
+
+from nicegui import ui
+
+from inspection.domain import Inspection
+from inspection.errors import NotFound
+from inspection.records import queries
+from inspection.web.context import Context
+from inspection.web.pages import layout
+from inspection.web.pages.markup import render
+
+
+def install(context: Context) -> None:
+    station = context.settings.station
+
+    @ui.page("/inspections/{seq}")
+    async def one_inspection(seq: str) -> None:
+        def read() -> tuple[Inspection, tuple[Inspection, ...]]:
+            if not (seq.isascii() and seq.isdigit() and len(seq) <= 18):
+                raise NotFound(f"inspections have numbers, {seq!r} is none; find the part by its lot")
+            with context.reader.connect() as records:
+                inspection = queries.get_inspection(records, int(seq))
+                return inspection, queries.attempts(records, inspection.serial)
+
+        try:
+            inspection, attempts = await asyncio.to_thread(read)
+        except NotFound as error:
+            layout.show_missing(station, str(error))
+            return
+        html = render("inspection.html", inspection=inspection, attempts=attempts)
+        layout.show(station, "lots", f"{inspection.serial} in lot {inspection.lot}", html)

@@ -1,0 +1,123 @@
+"""REST: open and close lots, announce their parts, read their results."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from inspection.commands import MAX_SERIALS, AnnounceParts, CloseLot, Command, OpenLot, Refused, check_name
+from inspection.domain import Inspection, Lot, LotSummary, Verdict
+from inspection.records import queries
+from inspection.records.cursors import Page
+from inspection.web.context import Context, InContext, Records
+from inspection.web.names import LotName
+from inspection.web.problems import Problem, documented, not_found_as, refusal
+
+router = APIRouter(prefix="/api/v1/lots", tags=["lots"], responses=documented())
+
+Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(check_name)]
+Cursor = Annotated[str | None, Query(max_length=512, description="next_cursor of the page before; none for the first.")]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+class NewLot(BaseModel):
+    """A lot to open."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lot: Name
+    product: Name
+    expected_quantity: int | None = Field(default=None, ge=1, le=2**31 - 1)
+
+
+class NewParts(BaseModel):
+    """Serials that will come in this lot."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    serials: list[Name] = Field(min_length=1, max_length=MAX_SERIALS)
+
+
+class Announced(BaseModel):
+    """How many parts were announced."""
+
+    lot: str
+    announced: int
+
+
+@router.post("", status_code=HTTPStatus.CREATED, responses=documented(HTTPStatus.CONFLICT))
+def open_lot(new: NewLot, context: InContext) -> Lot:
+    """Open a lot of a known product."""
+    if new.product not in context.settings.products:
+        known = ", ".join(repr(product) for product in context.settings.products) or "none"
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "unknown_product",
+            f"product {new.product!r} has no recipe on this station; name one of {known} or add a recipe",
+        )
+    _command(context, OpenLot(lot=new.lot, product=new.product, expected_quantity=new.expected_quantity))
+    return _written(context, new.lot)
+
+
+@router.post("/{lot}/close", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
+def close_lot(lot: LotName, context: InContext) -> Lot:
+    """Close a lot: parts that come later are not inspected, and rejected."""
+    _command(context, CloseLot(lot=lot))
+    return _written(context, lot)
+
+
+@router.post("/{lot}/parts", status_code=HTTPStatus.CREATED, responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
+def announce_parts(lot: LotName, new: NewParts, context: InContext) -> Announced:
+    """Announce the serials of a lot, all or none."""
+    _command(context, AnnounceParts(lot=lot, serials=tuple(new.serials)))
+    return Announced(lot=lot, announced=len(new.serials))
+
+
+@router.get("", responses=documented(HTTPStatus.BAD_REQUEST))
+def list_lots(records: Records, cursor: Cursor = None, limit: Limit = 100) -> Page[Lot]:
+    """Lots, newest first."""
+    return queries.list_lots(records, cursor, limit)
+
+
+@router.get("/{lot}", responses=documented(HTTPStatus.NOT_FOUND))
+def get_lot(lot: LotName, records: Records) -> Lot:
+    """One lot as opened."""
+    with not_found_as("unknown_lot"):
+        return queries.get_lot(records, lot)
+
+
+@router.get("/{lot}/summary", responses=documented(HTTPStatus.NOT_FOUND))
+def lot_summary(lot: LotName, records: Records) -> LotSummary:
+    """The lot's reconciliation: triggered = passed + failed + review + not_inspected + open_triggers.
+
+    Also triggered = accepted + rejected. Answers for lots too that were triggered and never opened.
+    """
+    with not_found_as("unknown_lot"):
+        return queries.lot_summary(records, lot)
+
+
+@router.get("/{lot}/results", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST))
+def lot_results(
+    lot: LotName, records: Records, cursor: Cursor = None, limit: Limit = 100, verdict: Verdict | None = None
+) -> Page[Inspection]:
+    """The lot's inspections by seq, oldest first, all or those of one verdict."""
+    page = queries.lot_results(records, lot, cursor, limit, verdict)
+    if not page.items:
+        with not_found_as("unknown_lot"):
+            queries.lot_summary(records, lot)
+    return page
+
+
+def _command(context: Context, command: Command) -> None:
+    reply = context.recorder.execute(command)
+    if isinstance(reply, Refused):
+        raise refusal(reply)
+
+
+def _written(context: Context, lot: str) -> Lot:
+    # A fresh snapshot: one taken before the command would not show what it did.
+    with context.reader.connect() as connection:
+        return queries.get_lot(connection, lot)

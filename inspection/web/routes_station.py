@@ -1,0 +1,60 @@
+"""REST: faults, health and models of the station."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from inspection.domain import Deployment, Fault, Model
+from inspection.records import deployments, queries
+from inspection.web.context import InContext, Records
+from inspection.web.health import Health, read_health
+from inspection.web.problems import documented, problem_response
+
+router = APIRouter(prefix="/api/v1", tags=["station"], responses=documented())
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Faults after the asked number, oldest first; ask again with ``last_fault_id``."""
+
+    items: tuple[Fault, ...]
+    last_fault_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """All models and this station's deployments, newest first; a deployment without ``ended_at`` is in service."""
+
+    models: tuple[Model, ...]
+    deployments: tuple[Deployment, ...]
+
+
+@router.get("/faults")
+def list_faults(
+    records: Records,
+    after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Faults:
+    """Counted losses and failures."""
+    found = queries.faults(records, after, limit)
+    return Faults(found, found[-1].fault_id if found else after)
+
+
+@router.get("/models")
+def list_models(records: Records, context: InContext) -> Models:
+    """Registered models and their deployments."""
+    return Models(deployments.list_models(records), deployments.list_deployments(records, context.settings.station))
+
+
+@router.get("/health", response_model=Health)
+def health(request: Request, context: InContext) -> Health | JSONResponse:
+    """200 if the station is ready; otherwise 503 ``not_ready`` with the same members and the reasons."""
+    found = read_health(context)
+    if found.ready:
+        return found
+    return problem_response(request, HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "; ".join(found.reasons), **asdict(found))

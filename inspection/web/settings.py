@@ -1,0 +1,23 @@
+"""What the web process needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``status_path`` is the recorder's status.json, ``command_address`` the ZeroMQ address of its command socket.
+
+    ``products`` may be named when a lot is opened; ``processes`` must report for the station to be ready,
+    besides any that reported once.
+    """
+
+    station: str
+    database_url: str
+    image_dir: Path
+    status_path: Path
+    command_address: str
+    products: tuple[str, ...]
+    processes: tuple[str, ...] = ()

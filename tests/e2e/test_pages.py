@@ -1,0 +1,372 @@
+"""The pages in a real browser: what people see, click and read, on a seeded station."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine
+
+from inspection.domain import ImageKind, LotState, Verdict
+from inspection.records.database import migrate, open_engine
+
+CHROMIUM = Path("/usr/bin/chromium")
+if not CHROMIUM.exists():
+    pytest.skip(f"the page tests need a browser at {CHROMIUM}", allow_module_level=True)
+sync_api = pytest.importorskip("playwright.sync_api", reason="the page tests need the playwright package")
+expect = sync_api.expect
+
+ROOT = Path(__file__).parents[2]
+WITH_TAGS = "<img/src=x/onerror=document.title='owned'>"
+SERVE = """
+import json, sys
+from pathlib import Path
+from inspection.web.app import Settings, run
+settings = json.loads(sys.argv[1])
+for name in ("image_dir", "status_path"):
+    settings[name] = Path(settings[name])
+run(Settings(**settings), "127.0.0.1", int(sys.argv[2]))
+"""
+
+
+@dataclass
+class Station:
+    """A running web process on seeded records."""
+
+    url: str
+    engine: Engine
+    seeder: Any
+    status_path: Path
+
+    def beat(self) -> None:
+        """Let all processes report, for longer than the tests take."""
+        beat = {"at": time.time() + 600, "state": "ready", "counters": {}}
+        names = ("recorder", "line", "inspector", "camera@cam-1")
+        self.status_path.write_text(json.dumps({"processes": dict.fromkeys(names, beat)}))
+
+    def part(self, lot: str, serial: str, verdict: Verdict = Verdict.PASS, **values: Any) -> int:
+        """One recorded part; with pictures if it was inspected."""
+        seq = self.seeder.inspection(lot, serial, verdict, **values)
+        if verdict is not Verdict.NOT_INSPECTED:
+            y, x = np.mgrid[0:144, 0:192]
+            self.seeder.image(seq, ImageKind.FRAME, ((x + y + 5 * seq) % 256).astype(np.uint8), "Mono8")
+            scores = np.full((18, 24), 0.4)
+            if verdict is Verdict.FAIL:
+                scores[2:6, 3:8] = 3.1
+            self.seeder.map(seq, scores)
+        return seq
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_until_serving(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"{url}/api/v1/lots", timeout=5).close()
+            return
+        except urllib.error.URLError:
+            assert process.poll() is None, "the web process ended"
+            time.sleep(0.1)  # between two looks; what is waited for is the answer
+    raise AssertionError("the web process does not answer")
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory: pytest.TempPathFactory, seeder_class: Any) -> Iterator[Station]:
+    folder = tmp_path_factory.mktemp("station")
+    database_url = f"sqlite:///{folder / 'records.db'}"
+    engine = open_engine(database_url)
+    migrate(engine)
+    url = f"http://127.0.0.1:{_free_port()}"
+    with engine.connect() as connection:
+        seeder = seeder_class(connection, folder / "images")
+        station = Station(url, engine, seeder, folder / "status.json")
+        for number in range(30):
+            seeder.lot(
+                f"old-{number:02}", state=LotState.CLOSED, opened_at=seeder.start.replace(year=2024, month=1, day=1 + number)
+            )
+        seeder.lot("24/0917", opened_at=seeder.start, expected_quantity=100)
+        for number in range(60):
+            verdict = {9: Verdict.FAIL, 19: Verdict.REVIEW, 29: Verdict.NOT_INSPECTED}.get(number % 30, Verdict.PASS)
+            station.part("24/0917", f"SN-{number}", verdict)
+        station.part("24/0917", "SN-9", Verdict.PASS, attempt=2)
+        seeder.fault("camera_lost", "cam-1 did not answer")
+        connection.commit()
+        station.beat()
+        settings = {
+            "station": "station-7",
+            "database_url": database_url,
+            "image_dir": str(folder / "images"),
+            "status_path": str(station.status_path),
+            "command_address": f"ipc://{folder}/commands",
+            "products": ["plate"],
+            "processes": ["recorder", "line", "inspector", "camera@cam-1"],
+        }
+        arguments = [sys.executable, "-c", SERVE, json.dumps(settings), url.rpartition(":")[2]]
+        # Not a test run to NiceGUI, which would behave otherwise.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+        with subprocess.Popen(arguments, cwd=ROOT, env=environment) as process:
+            try:
+                _wait_until_serving(url, process)
+                yield station
+            finally:
+                process.terminate()
+    engine.dispose()
+
+
+@dataclass
+class Visit:
+    """A browser page, and what went wrong in it."""
+
+    page: Any
+    url: str
+    trouble: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        def on_console(message: Any) -> None:
+            if message.type in ("error", "warning"):
+                self.trouble.append(f"{message.type}: {message.text}")
+
+        self.page.on("console", on_console)
+        self.page.on("pageerror", lambda error: self.trouble.append(f"page error: {error}"))
+        self.page.on("dialog", lambda dialog: self.trouble.append(f"dialog: {dialog.message}"))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, path: str) -> Any:
+        response = self.page.goto(self.url + path)
+        self.page.wait_for_selector(".live, .sheet")
+        return response
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any, station: Station) -> Iterator[Visit]:
+    """A visit that fails the test if the browser complained or anything was asked of another host."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
+    visit = Visit(context.new_page(), station.url)
+    yield visit
+    context.close()
+    assert visit.trouble == []
+    elsewhere = [url for url in visit.requests if not url.startswith((station.url, "data:", "blob:"))]
+    assert elsewhere == []
+
+
+def test_the_live_page_shows_the_last_part_its_lot_and_the_station(visit: Visit) -> None:
+    visit.open("/")
+    page = visit.page
+    expect(page.locator(".last .word")).to_have_text("Pass")
+    expect(page.locator(".last .serial")).to_have_text("SN-9")
+    expect(page.locator(".last .score")).to_have_attribute("aria-label", "score 0.80, review from 1.50, fail from 2.00")
+    expect(page.locator(".lot h2")).to_have_text("Lot 24/0917")
+    cells = dict(zip(page.locator(".cell span").all_inner_texts(), page.locator(".cell b").all_inner_texts(), strict=True))
+    assert cells == {
+        "Triggered": "61",
+        "Accepted": "55",
+        "Rejected": "6",
+        "Yield %": "90.1",
+        "Pass": "55",
+        "Fail": "2",
+        "Review": "2",
+        "Not inspected": "2",
+    }
+    assert page.locator(".tile").count() == 12
+    expect(page.locator(".faults .ready")).to_have_text("Ready")
+    expect(page.locator(".faults li").first).to_contain_text("Camera lost cam-1 did not answer")
+    expect(page.locator(".station")).to_contain_text("camera@cam-1")
+
+
+def test_the_verdict_is_readable_from_two_metres_and_not_by_colour_alone(visit: Visit) -> None:
+    visit.open("/")
+    word = visit.page.locator(".last .word")
+    # 1 mm of letter height per 0.2 to 0.3 m of distance: 20 mm at 2 m is far above; 1 px is about 0.26 mm.
+    assert word.evaluate("element => parseFloat(getComputedStyle(element).fontSize)") * 0.26 > 20
+    assert visit.page.locator(".last .verdict svg.symbol").count() == 1
+
+
+def test_a_new_part_appears_without_reloading(visit: Visit, station: Station) -> None:
+    visit.open("/")
+    page = visit.page
+    expect(page.locator(".last .serial")).to_be_visible()
+    loads = visit.requests.count(f"{station.url}/")
+    seq = station.part("24/0917", "SN-NEW", Verdict.FAIL)
+    station.seeder.connection.commit()
+    expect(page.locator(".last .serial")).to_have_text("SN-NEW")
+    expect(page.locator(".last .word")).to_have_text("Fail")
+    expect(page.locator(".picture .frame")).to_have_attribute("src", f"/api/v1/inspections/{seq}/image?render=png8")
+    page.wait_for_function("document.querySelector('.picture .frame').naturalWidth === 192")
+    seq = station.part("24/0917", "SN-LOST", Verdict.NOT_INSPECTED, reason="deadline")
+    station.seeder.connection.commit()
+    expect(page.locator(".last .because")).to_have_text("Rejected, because the verdict came too late.")
+    expect(page.locator(".no-picture")).to_be_visible()
+    expect(page.locator(".picture .frame")).to_be_hidden()
+    assert visit.requests.count(f"{station.url}/") == loads
+
+
+def test_a_fast_line_shows_the_newest_part_and_makes_few_pictures(visit: Visit, station: Station) -> None:
+    visit.open("/")
+    page = visit.page
+    expect(page.locator(".last .serial")).to_be_visible()
+    station.seeder.lot("fast", opened_at=station.seeder.start)
+    for batch in range(4):
+        before = len(visit.requests)
+        for number in range(50):
+            station.part("fast", f"F-{batch}-{number}")
+        station.seeder.connection.commit()
+        expect(page.locator(".last .serial")).to_have_text(f"F-{batch}-49")
+        expect(page.locator(".strip")).to_contain_text("without pictures")
+        pictures = [url for url in visit.requests[before:] if "/image" in url]
+        # The big one, twice if the page was just reading, and none for the tiles.
+        assert 1 <= len(pictures) <= 2
+    expect(page.locator(".lot")).to_contain_text("Lot fast")
+    assert page.locator(".cell b").first.inner_text() == "200"
+
+
+def test_a_silent_process_is_said_in_words(visit: Visit, station: Station) -> None:
+    visit.open("/")
+    beats = json.loads(station.status_path.read_text())
+    beats["processes"]["inspector"]["at"] = time.time() - 30
+    station.status_path.write_text(json.dumps(beats))
+    expect(visit.page.locator(".not-ready")).to_have_text("Not ready")
+    expect(visit.page.locator(".reason")).to_contain_text("inspector has not reported for 3")
+    expect(visit.page.locator(".station .silent")).to_contain_text("inspector")
+    station.beat()
+    expect(visit.page.locator(".ready")).to_have_text("Ready")
+
+
+def test_from_the_lots_down_to_a_part(visit: Visit, station: Station) -> None:
+    visit.open("/lots")
+    page = visit.page
+    assert page.locator("tbody tr").count() == 25
+    page.get_by_text("Older lots").click()
+    expect(page.locator("tbody tr td:first-child").last).to_have_text("old-00")
+    page.get_by_text("Newest lots").click()
+    page.get_by_role("link", name="24/0917").click()
+    expect(page.locator("h1")).to_have_text("Lot 24/0917")
+    expect(page.locator(".balance")).to_have_text("Every trigger is accounted for")
+    expect(page.locator(".reasons")).to_contain_text("the camera's image never arrived")
+    assert page.locator("tbody tr").count() == 50
+    page.get_by_text("More results").click()
+    expect(page.locator("tbody tr").first).to_contain_text("SN-50")
+
+    page.locator(".filters").get_by_text("Fail").click()
+    expect(page.locator("tbody .badge").first).to_have_text("Fail")
+    assert set(page.locator("tbody .badge").all_inner_texts()) == {"Fail"}
+    page.get_by_role("link", name="SN-9", exact=True).click()
+    expect(page.locator("h1")).to_have_text("SN-9")
+    expect(page.locator(".data")).to_contain_text("review 1.500, fail 2.000")
+    assert page.locator(".regions rect").count() == 1
+    expect(page.locator(".attempts li")).to_have_count(2)
+    page.locator(".attempts a").nth(1).click()
+    expect(page.locator(".title")).to_contain_text("inspection 61, attempt 2")
+    page.locator(".path").get_by_text("Lot 24/0917").click()
+    expect(page).to_have_url(f"{station.url}/lots/24%2F0917")
+
+
+def test_the_map_is_laid_over_the_frame_hidden_and_faded(visit: Visit) -> None:
+    visit.open("/inspections/10")
+    page = visit.page
+    heat = page.locator(".picture .map")
+    page.wait_for_function("document.querySelector('.picture .map').naturalWidth === 192")
+    assert heat.bounding_box() == page.locator(".picture .frame").bounding_box()
+    page.get_by_role("button", name="Hide map").click()
+    expect(heat).to_be_hidden()
+    page.get_by_role("button", name="Show map").click()
+    expect(heat).to_be_visible()
+    page.get_by_label("Opacity of the map").fill("30")
+    expect(heat).to_have_css("opacity", "0.3")
+    visit.open("/inspections/40")
+    expect(page.locator(".picture .map")).to_have_css("opacity", "0.3")
+
+
+def test_light_and_dark_are_chosen_and_kept(visit: Visit) -> None:
+    visit.open("/")
+    page = visit.page
+    light = page.locator("body").evaluate("element => getComputedStyle(element).backgroundColor")
+    page.get_by_role("button", name="Dark").click()
+    dark = page.locator("body").evaluate("element => getComputedStyle(element).backgroundColor")
+    assert sum(map(int, dark[4:-1].split(","))) < 120 < 600 < sum(map(int, light[4:-1].split(",")))
+    visit.open("/lots")
+    assert page.locator("body").evaluate("element => getComputedStyle(element).backgroundColor") == dark
+
+
+def test_serials_and_lots_are_shown_as_text(visit: Visit, station: Station) -> None:
+    station.seeder.lot(WITH_TAGS, opened_at=station.seeder.start)
+    seq = station.part(WITH_TAGS, WITH_TAGS, Verdict.REVIEW)
+    station.seeder.fault(detail=WITH_TAGS)
+    station.seeder.connection.commit()
+    page = visit.page
+    visit.open("/")
+    expect(page.locator(".last .serial")).to_have_text(WITH_TAGS)
+    expect(page.locator(".lot h2")).to_have_text(f"Lot {WITH_TAGS}")
+    expect(page.locator(".faults li").first).to_contain_text(WITH_TAGS)
+    visit.open(f"/inspections/{seq}")
+    expect(page.locator("h1")).to_have_text(WITH_TAGS)
+    page.locator(".path a").nth(1).click()
+    expect(page.locator("h1")).to_have_text(f"Lot {WITH_TAGS}")
+    expect(page.locator("tbody .strong")).to_have_text(WITH_TAGS)
+    assert page.locator("img[src=x]").count() == 0
+    assert page.title() == f"Lot {WITH_TAGS} · station-7"
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/lots/none", "lot 'none' is not recorded"),
+        ("/lots/a%20b", "visible characters only"),
+        ("/lots/24%2F0917?cursor=garbled", "start again without one"),
+        ("/lots?cursor=garbled", "start again without one"),
+        ("/lots/24%2F0917?verdict=great", "'great' is not a valid Verdict"),
+        ("/inspections/99999", "inspection 99999 is not recorded"),
+        ("/inspections/seven", "find the part by its lot"),
+        ("/nowhere", "There is no page at this address"),
+    ],
+)
+def test_what_is_not_there_is_said_with_a_way_out(visit: Visit, path: str, says: str) -> None:
+    response = visit.open(path)
+    assert response.status == 404
+    expect(visit.page.locator("h1")).to_have_text("Not found")
+    expect(visit.page.locator(".sheet")).to_contain_text(says)
+    visit.page.get_by_role("link", name="Live page").click()
+    expect(visit.page.locator(".last .word")).to_be_visible()
+    # The browser reports the status itself.
+    visit.trouble[:] = [text for text in visit.trouble if "404 (Not Found)" not in text]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_fits_the_screen(visit: Visit, width: int, height: int, theme: str) -> None:
+    page = visit.page
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=theme)
+    for name, path in {"live": "/", "lots": "/lots", "lot": "/lots/24%2F0917", "inspection": "/inspections/10"}.items():
+        visit.open(path)
+        page.wait_for_function("[...document.images].every(image => image.complete)")
+        if folder := os.environ.get("STATION_SCREENSHOTS"):
+            page.screenshot(path=Path(folder) / f"{name}-{width}x{height}-{theme}.png")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        if name == "live":
+            assert page.evaluate("document.documentElement.scrollHeight") <= height

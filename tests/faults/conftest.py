@@ -1,0 +1,33 @@
+"""One small model for all stations of these tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+from running_station import PRODUCT, RunningStation, scene
+
+
+@pytest.fixture(scope="session")
+def plate_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained on the good parts that the stations show, in a process of its own as `station train` does it."""
+    import subprocess
+    import sys
+
+    folder = tmp_path_factory.mktemp("plates")
+    good = folder / "train" / "good"
+    good.mkdir(parents=True)
+    for number in range(1_000_000, 1_000_030):
+        cv2.imwrite(str(good / f"{number}.png"), scene(number))
+    models = folder / "models"
+    subprocess.run(
+        [sys.executable, "-m", "training", "train", str(folder), "--out", str(models), "--product", PRODUCT], check=True, timeout=240
+    )
+    return next(models.iterdir())
+
+
+@pytest.fixture
+def station(tmp_path: Path, plate_model: Path) -> RunningStation:
+    """Not started yet: tests enter it."""
+    return RunningStation(tmp_path, plate_model)

@@ -1,0 +1,48 @@
+"""Invariant 3: an image belongs to its trigger, proved serial by serial by content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from running_station import RunningStation
+
+from inspection.cell import CellPart
+
+PARTS, RATE = 2_000, 50
+
+
+def test_every_stored_image_is_the_one_shown_for_its_serial(station: RunningStation) -> None:
+    with station:
+        station.open_lot("L1")
+        station.convey(station.parts("L1", range(PARTS)), RATE)
+        station.check_invariants("L1")
+        station.wait_until(lambda: station.check_images("L1") == PARTS, 30, "all images to be stored")
+        summary = station.summary("L1")
+        assert summary.not_inspected == 0
+        assert summary.triggered == PARTS
+        assert summary.accepted == summary.passed > PARTS * 0.9
+
+
+def test_lost_duplicate_corrupt_and_incomplete_frames_never_swap_images(station: RunningStation) -> None:
+    kinds = ("drop", "duplicate_id", "corrupt", "incomplete", "delay")
+
+    def parts_with_faults() -> Iterator[CellPart]:
+        for number, part in enumerate(station.parts("L1", range(PARTS))):
+            if number % 100 == 0:
+                station.camera.clear_fault()
+                kind = kinds[number // 100 % len(kinds)]
+                station.camera.fault(kind, every=23, delay_ms=60 if kind == "delay" else 0)
+            yield part
+
+    with station:
+        station.open_lot("L1")
+        station.convey(parts_with_faults(), RATE)
+        station.camera.clear_fault()
+        assert station.camera.faults_injected > 40
+        station.check_invariants("L1")
+        inspected = sum(row["verdict"] != "not_inspected" for row in station.rows("L1"))
+        station.wait_until(lambda: station.check_images("L1") >= inspected, 30, "all images to be stored")
+        summary = station.summary("L1")
+        reasons = set(summary.reasons)
+        assert {"frame_lost", "frame_corrupt", "desync"} <= reasons, reasons
+        assert PARTS * 0.7 < inspected < PARTS

@@ -1,0 +1,255 @@
+"""Invariant 1 at the database: one inspection per trigger, whatever comes twice, late, or in the wrong order."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, func, select
+
+from cameras.messages import FaultReport, FrameRef
+from inspection.domain import Image, ImageKind, Output, Reason, Verdict
+from inspection.ledger import Effects, Ledger
+from inspection.messages import Inspected, NotInspected, OutputDone, Ticket
+from inspection.records.database import migrate, open_engine
+from inspection.records.queries import lot_summary
+from inspection.records.tables import faults, images, inspections, triggers
+
+
+def ticket(trigger_id: int, *, serial: str | None = None, line_epoch: int = 1, age_ms: float = 0) -> Ticket:
+    now = time.monotonic_ns() - int(age_ms * 1e6)
+    return Ticket(
+        trigger_id=trigger_id,
+        line_epoch=line_epoch,
+        request_id=f"r{line_epoch}-{trigger_id}",
+        lot="L",
+        serial=serial or f"S{trigger_id}",
+        camera="top",
+        product="p",
+        camera_epoch=1,
+        trigger_count=trigger_id,
+        triggered_at=time.time(),
+        requested_ns=now,
+        issued_ns=now,
+        expose_until_ns=now,
+        deadline_ms=60_000,
+    )
+
+
+def inspected(trigger_id: int, verdict: Verdict = Verdict.PASS) -> Inspected:
+    frame = FrameRef(
+        camera="top",
+        camera_epoch=1,
+        ring="top.ring",
+        slot=0,
+        slot_seq=trigger_id,
+        pixel_format="Mono8",
+        width=8,
+        height=8,
+        frame_id=trigger_id,
+        trigger_count=trigger_id,
+        timestamp_ns=1,
+        exposed_ns=1,
+        clock_error_ns=0,
+        received_ns=1,
+        exposure_us=None,
+    )
+    return Inspected(
+        trigger_id=trigger_id,
+        verdict=verdict,
+        score=1.5,
+        p_value=0.5,
+        review_threshold=2,
+        fail_threshold=3,
+        model="m" * 64,
+        regions=(),
+        frame=frame,
+        map_width=1,
+        map_height=1,
+        map_f16=b"\0\0",
+        acquired_at=time.time(),
+        decided_at=time.time(),
+        timings_ms={"total": 5.0},
+    )
+
+
+def given_up(trigger_id: int, reason: Reason = Reason.DEADLINE) -> NotInspected:
+    return NotInspected(trigger_id=trigger_id, reason=reason, decided_at=time.time())
+
+
+def apply(engine: Engine, ledger: Ledger, *messages: object) -> Effects:
+    effects = Effects()
+    with engine.begin() as connection:
+        for message in messages:
+            if isinstance(message, Ticket):
+                ledger.ticket(connection, message, effects)
+            elif isinstance(message, Inspected):
+                ledger.inspected(connection, message, effects)
+            elif isinstance(message, NotInspected):
+                ledger.not_inspected(connection, message, effects)
+            elif isinstance(message, OutputDone):
+                ledger.outputs(connection, [message])
+    return effects
+
+
+def rows(engine: Engine) -> list[tuple[int, str, str | None]]:
+    statement = select(inspections.c.trigger_id, inspections.c.verdict, inspections.c.reason).order_by(inspections.c.seq)
+    with engine.connect() as connection:
+        return [(row.trigger_id, row.verdict, row.reason) for row in connection.execute(statement)]
+
+
+@pytest.fixture
+def ledger(engine: Engine) -> Ledger:
+    with engine.begin() as connection:
+        return Ledger(connection)
+
+
+def test_a_verdict_becomes_one_row_and_is_announced(engine: Engine, ledger: Ledger) -> None:
+    effects = apply(engine, ledger, ticket(1), inspected(1))
+    assert effects.recorded == [(1, 1, Verdict.PASS, None)]
+    assert [seq for seq, _ in effects.to_store] == [1]
+    assert rows(engine) == [(1, "pass", None)]
+
+
+def test_a_verdict_that_comes_before_its_ticket_waits_for_it(engine: Engine, ledger: Ledger) -> None:
+    assert apply(engine, ledger, inspected(1)).recorded == []
+    assert apply(engine, ledger, ticket(1)).recorded == [(1, 1, Verdict.PASS, None)]
+
+
+def test_a_late_verdict_is_recorded_beside_and_changes_nothing(engine: Engine, ledger: Ledger) -> None:
+    apply(engine, ledger, ticket(1), given_up(1))
+    effects = apply(engine, ledger, inspected(1))
+    assert effects.recorded == []
+    assert len(effects.to_release) == 1
+    assert rows(engine) == [(1, "not_inspected", "deadline")]
+    with engine.connect() as connection:
+        assert connection.execute(select(inspections.c.late_verdict, inspections.c.late_score, inspections.c.score)).one() == ("pass", 1.5, None)
+
+
+def test_a_verdict_past_the_deadline_never_becomes_a_pass(engine: Engine, ledger: Ledger) -> None:
+    apply(engine, ledger, ticket(1, age_ms=61_000), inspected(1))
+    assert rows(engine) == [(1, "not_inspected", "deadline")]
+
+
+def test_giving_up_after_the_verdict_was_recorded_announces_that_verdict_again(engine: Engine, ledger: Ledger) -> None:
+    apply(engine, ledger, ticket(1), inspected(1, Verdict.FAIL))
+    assert apply(engine, ledger, given_up(1)).recorded == [(1, 1, Verdict.FAIL, None)]
+    assert rows(engine) == [(1, "fail", None)]
+
+
+def test_a_new_recorder_goes_on_where_the_former_one_died(engine: Engine, ledger: Ledger) -> None:
+    apply(engine, ledger, ticket(1), inspected(1), ticket(2))
+    with engine.begin() as connection:
+        again = Ledger(connection)
+    assert (again.last_trigger_id, again.open_triggers) == (2, 1)
+    # The verdict of an open trigger waits until the line has sent the ticket again.
+    assert apply(engine, again, inspected(2)).recorded == []
+    assert apply(engine, again, ticket(2)).recorded == [(2, 2, Verdict.PASS, None)]
+
+
+def test_a_new_line_closes_what_the_former_left_open_and_its_tickets_count_no_more(engine: Engine, ledger: Ledger) -> None:
+    apply(engine, ledger, ticket(1), ticket(2), inspected(1))
+    effects = Effects()
+    with engine.begin() as connection:
+        ledger.line_started(connection, 2, time.time(), effects)
+    assert rows(engine) == [(1, "pass", None), (2, "not_inspected", "line_down")]
+    apply(engine, ledger, ticket(3, line_epoch=1))
+    assert ledger.last_trigger_id == 2
+
+
+def test_attempts_of_a_serial_are_counted(engine: Engine, ledger: Ledger) -> None:
+    apply(engine, ledger, *(ticket(number, serial="S") for number in (1, 2, 3)), *(inspected(number) for number in (1, 2, 3)))
+    with engine.connect() as connection:
+        assert connection.execute(select(inspections.c.attempt).order_by(inspections.c.seq)).scalars().all() == [1, 2, 3]
+
+
+def test_outputs_reconcile(engine: Engine, ledger: Ledger) -> None:
+    apply(engine, ledger, ticket(1), ticket(2), inspected(1), inspected(2, Verdict.REVIEW))
+    apply(engine, ledger, OutputDone(trigger_id=1, output=Output.ACCEPT), OutputDone(trigger_id=2, output=Output.REJECT))
+    with engine.connect() as connection:
+        summary = lot_summary(connection, "L")
+    assert (summary.triggered, summary.accepted, summary.rejected, summary.balanced) == (2, 1, 1, True)
+
+
+def test_a_failed_commit_can_be_applied_again(engine: Engine, ledger: Ledger) -> None:
+    memory = ledger.remember()
+    effects = Effects()
+    with pytest.raises(RuntimeError), engine.begin() as connection:
+        ledger.ticket(connection, ticket(1), effects)
+        ledger.inspected(connection, inspected(1), effects)
+        raise RuntimeError
+    ledger.restore(memory)
+    assert rows(engine) == []
+    assert apply(engine, ledger, ticket(1), inspected(1)).recorded == [(1, 1, Verdict.PASS, None)]
+
+
+def test_a_flood_of_faults_is_a_few_rows(engine: Engine, ledger: Ledger) -> None:
+    reports = [FaultReport(at=1.0, source="line", kind="desync", count=1, detail=str(number)) for number in range(500)]
+    with engine.begin() as connection:
+        ledger.faults(connection, reports)
+        assert connection.execute(select(faults.c.count, faults.c.detail)).all() == [(500, "499")]
+
+
+def test_an_image_stored_twice_is_one_row(engine: Engine, ledger: Ledger) -> None:
+    apply(engine, ledger, ticket(1), inspected(1))
+    image = Image("a" * 64, ImageKind.FRAME, "image/png", 8, 8, "Mono8", 100)
+    with engine.begin() as connection:
+        ledger.images(connection, [(1, image), (1, image)])
+        assert connection.execute(select(func.count()).select_from(images)).scalar_one() == 1
+
+
+MESSAGE = st.tuples(st.sampled_from(["ticket", "pass", "fail", "give up", "crash", "new line"]), st.integers(1, 6))
+
+
+@settings(max_examples=60, deadline=None)
+@given(story=st.lists(MESSAGE, max_size=40))
+def test_any_order_of_messages_and_crashes_keeps_one_row_per_trigger(tmp_path_factory: pytest.TempPathFactory, story: list[tuple[str, int]]) -> None:
+    """Tickets come in order, as the line numbers them; everything else comes as it likes, and the recorder dies in between."""
+    path: Path = tmp_path_factory.mktemp("story") / "station.db"
+    engine = open_engine(f"sqlite:///{path}")
+    migrate(engine)
+    with engine.begin() as connection:
+        ledger = Ledger(connection)
+    announced: dict[int, Verdict] = {}
+    epoch, sent = 1, 0
+    tickets: dict[int, Ticket] = {}
+    for event, number in [*story, ("new line", 1)]:
+        effects = Effects()
+        if event == "ticket":
+            sent += 1
+            tickets[sent] = ticket(sent, line_epoch=epoch)
+            effects = apply(engine, ledger, tickets[sent])
+        elif event in {"pass", "fail"}:
+            effects = apply(engine, ledger, inspected(number, Verdict(event)))
+        elif event == "give up":
+            effects = apply(engine, ledger, given_up(number))
+        elif event == "crash":
+            with engine.begin() as connection:
+                ledger = Ledger(connection)
+            effects = apply(engine, ledger, *(tickets[known] for known in sorted(tickets) if tickets[known].line_epoch == epoch))
+        else:
+            epoch += 1
+            with engine.begin() as connection:
+                ledger.line_started(connection, epoch, time.time(), effects)
+            sent = ledger.last_trigger_id
+        for _, trigger_id, verdict, _ in effects.recorded:
+            # What was announced once is never announced otherwise: the line may have accepted the part.
+            assert announced.setdefault(trigger_id, verdict) is verdict
+    with engine.connect() as connection:
+        all_triggers = connection.execute(select(triggers.c.trigger_id).order_by(triggers.c.trigger_id)).scalars().all()
+    found = rows(engine)
+    assert all_triggers == list(range(1, len(all_triggers) + 1)), "trigger numbers have gaps"
+    assert sorted(row[0] for row in found) == all_triggers, "a trigger without exactly one row"
+    assert {trigger_id: Verdict(verdict) for trigger_id, verdict, _ in found} == announced
+    engine.dispose()
+
+
+def test_a_ticket_that_skips_numbers_waits_until_the_missing_ones_are_sent_again(engine: Engine, ledger: Ledger) -> None:
+    apply(engine, ledger, ticket(1), ticket(3), inspected(3), given_up(3))
+    assert ledger.last_trigger_id == 1
+    effects = apply(engine, ledger, ticket(1), ticket(2), ticket(3))
+    assert [trigger_id for _, trigger_id, _, _ in effects.recorded] == [3]
+    assert (ledger.last_trigger_id, ledger.open_triggers) == (3, 2)

@@ -1,0 +1,98 @@
+"""Engines and migrations give the same guarantees on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, insert, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+from inspection.errors import ConfigError
+from inspection.records.database import migrate, open_engine
+from inspection.records.tables import lots, metadata
+
+
+def test_migrations_make_the_tables_of_the_metadata(engine: Engine) -> None:
+    with engine.begin() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_comparison_sees_a_missing_index_and_a_missing_column(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX ix_parts_serial"))
+        connection.execute(text("ALTER TABLE lots DROP COLUMN expected_quantity"))
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+    assert {difference[0] for difference in differences} == {"add_index", "add_column"}
+
+
+def test_migrating_again_changes_nothing(engine: Engine, seeder) -> None:
+    seeder.lot("L1")
+    seeder.connection.commit()
+    migrate(engine)
+    with engine.connect() as connection:
+        assert connection.execute(select(lots.c.lot)).scalars().all() == ["L1"]
+
+
+def test_a_failed_transaction_leaves_nothing(engine: Engine) -> None:
+    def open_twice() -> None:
+        values = {"lot": "L1", "product": "plate", "state": "open", "opened_at": datetime.now(UTC)}
+        with engine.begin() as connection:
+            connection.execute(insert(lots).values(values))
+            connection.execute(insert(lots).values(values))
+
+    with pytest.raises(IntegrityError):
+        open_twice()
+    with engine.connect() as connection:
+        assert connection.execute(select(lots.c.lot)).all() == []
+
+
+def test_foreign_keys_are_checked(engine: Engine, seeder) -> None:
+    with pytest.raises(IntegrityError):
+        seeder.connection.execute(text("INSERT INTO images VALUES (99, 'frame', 'ab', 'image/png', 1, 1, 'Mono8', 1)"))
+
+
+def test_a_reader_cannot_write(reader: Engine) -> None:
+    with pytest.raises(DBAPIError, match=r"read-?only"), reader.begin() as connection:
+        connection.execute(text("DELETE FROM lots"))
+
+
+def test_a_reader_sees_one_snapshot_while_the_writer_goes_on(reader: Engine, engine: Engine, seeder) -> None:
+    count = text("SELECT count(*) FROM lots")
+    with reader.connect() as reading:
+        assert reading.execute(count).scalar_one() == 0
+        seeder.lot("L1")
+        seeder.connection.commit()
+        assert reading.execute(count).scalar_one() == 0
+    with reader.connect() as reading:
+        assert reading.execute(count).scalar_one() == 1
+
+
+def test_sqlite_survives_a_power_cut_and_lets_readers_in(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'records.db'}")
+    with engine.connect() as connection:
+        pragmas = {
+            name: connection.execute(text(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    engine.dispose()
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+
+
+def test_a_reader_makes_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "records.db"
+    engine = open_engine(f"sqlite:///{path}", read_only=True)
+    with pytest.raises(OperationalError), engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+    engine.dispose()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://root@localhost/station", "records.db"])
+def test_other_databases_are_refused_with_the_way_out(url: str) -> None:
+    with pytest.raises(ConfigError, match="sqlite:///file"):
+        open_engine(url)

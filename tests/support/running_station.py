@@ -1,0 +1,268 @@
+"""A whole station for tests: real processes under the process manager, a simulated camera, and a cell that counts for itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from cameras.bus import Bus
+from cameras.frame import PixelFormat
+from cameras.simulator.control import SimulatedCamera
+from inspection import config as configuration
+from inspection.cell import Cell, CellPart, Outcome
+from inspection.commands import CloseLot, OpenLot, Reply
+from inspection.config import prepare_directories
+from inspection.deploying import deploy_artifact
+from inspection.domain import LotSummary
+from inspection.images import ImageStore, decode_frame
+from inspection.messages import CellMessage
+from inspection.processes import end_with_parent
+from inspection.records.database import open_engine
+from inspection.records.queries import lot_summary
+from inspection.records.tables import images, inspections
+from inspection.web.commands import ZmqRecorderClient
+
+PRODUCT = "plate"
+WIDTH, HEIGHT = 320, 240
+
+
+def scene(number: int) -> NDArray[np.uint8]:
+    """A good part, different for every number: a plate in its place and light, with its number as a pattern of blocks."""
+    random = np.random.default_rng(number)
+    image = np.full((HEIGHT, WIDTH), 90, np.float64) + random.normal(0, 8, (HEIGHT, WIDTH))
+    top, left = 40 + random.integers(-6, 7), 60 + random.integers(-6, 7)
+    image[top : top + 160, left : left + 200] += 50
+    image[top + 30 : top + 60, left + 30 : left + 90] -= 70
+    image *= random.uniform(0.85, 1.15)
+    bits = [number >> bit & 1 for bit in range(24)]
+    for bit, on in enumerate(bits):
+        row, column = divmod(bit, 12)
+        image[210 + row * 12 : 220 + row * 12, 20 + column * 14 : 30 + column * 14] += 25 if on else 15
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def digest(pixels: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+class RunningStation:
+    """Started by ``with``; everything it made in shared memory is removed at the end."""
+
+    def __init__(
+        self,
+        directory: Path,
+        model: Path,
+        *,
+        deadline_ms: float = 3_000,
+        features: dict[str, str] | None = None,
+        size: tuple[int, int] = (WIDTH, HEIGHT),
+        color: bool = False,
+    ) -> None:
+        self.directory = directory
+        self.deadline_ms = deadline_ms
+        self.config_path = directory / "station.toml"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        extra = "\n".join(f'{name} = "{value}"' for name, value in (features or {"PixelFormat": "Mono8"}).items())
+        self.config_path.write_text(
+            f"""
+[station]
+name = "test"
+data_dir = "data"
+
+[[cameras]]
+name = "top"
+serial = "SIM0001"
+ring_slots = 256
+
+[cameras.features]
+{extra}
+TriggerMode = "On"
+TriggerSource = "Line1"
+ExposureTime = 1000.0
+AcquisitionFrameRate = 1000.0
+ChunkModeActive = true
+
+[[products]]
+part_number = "{PRODUCT}"
+camera = "top"
+deadline_ms = {deadline_ms}
+
+[line]
+expose_window_ms = 400
+
+[web]
+port = {port}
+"""
+        )
+        self.config = configuration.load(self.config_path)
+        shutil.rmtree(self.config.run_dir, ignore_errors=True)
+        prepare_directories(self.config)
+        self.camera = SimulatedCamera.create(self.config.simulator_dir, "SIM0001", *size, color)
+        deploy_artifact(self.config, model, PRODUCT, "test", "test")
+        self.url = f"http://127.0.0.1:{port}"
+        self.shown: dict[str, str] = {}
+        self.outcomes: list[Outcome] = []
+
+    def __enter__(self) -> RunningStation:
+        # NiceGUI does not serve where it sees this.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+        self.manager = subprocess.Popen(
+            [sys.executable, "-m", "inspection", "run", str(self.config_path)], start_new_session=True, preexec_fn=end_with_parent, env=environment
+        )
+        self.bus = Bus(self.config.run_dir, "cell", CellMessage)
+        self.recorder = ZmqRecorderClient(self.config.commands_address)
+        try:
+            self.wait_until(self.ready, 90, "the station to be ready")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.manager.send_signal(signal.SIGTERM)
+        try:
+            self.manager.wait(30)
+        finally:
+            if self.manager.poll() is None:
+                os.killpg(self.manager.pid, signal.SIGKILL)
+                self.manager.wait()
+            self.bus.close()
+            self.recorder.close()
+            self.camera.close()
+            shutil.rmtree(self.config.run_dir, ignore_errors=True)
+
+    # --- its state ---
+
+    def states(self) -> dict[str, str]:
+        try:
+            processes = msgspec.json.decode(self.config.status_path.read_bytes())["processes"]
+        except (OSError, msgspec.DecodeError):
+            return {}
+        return {name: process["state"] for name, process in processes.items() if time.time() - process["at"] < 3}
+
+    def ready(self) -> bool:
+        states = self.states()
+        return states.get("line") == "top: armed" and PRODUCT in states.get("inspector", "") and self._page_answers()
+
+    def _page_answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.config.web.port)) == 0
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+        until = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > until:
+                logs = "\n".join(f"== {log.name}\n{log.read_text()[-2000:]}" for log in sorted(self.config.log_dir.glob("*.log")))
+                raise AssertionError(f"waited {timeout_s} s for {what}; states {self.states()}\n{logs}")
+            time.sleep(0.05)
+
+    def pid(self, name: str) -> int | None:
+        """The process with this name, found by its command line."""
+        wanted = [b"process", name.encode(), b"--config", str(self.config_path).encode()]
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if arguments[3:7] == wanted:
+                return int(entry.name)
+        return None
+
+    def kill(self, name: str) -> None:
+        """kill -9."""
+        pid = self.pid(name)
+        assert pid is not None, f"process {name} does not run"
+        os.kill(pid, signal.SIGKILL)
+
+    # --- parts ---
+
+    def open_lot(self, lot: str) -> Reply:
+        return self.recorder.execute(OpenLot(lot=lot, product=PRODUCT))
+
+    def close_lot(self, lot: str) -> Reply:
+        return self.recorder.execute(CloseLot(lot=lot))
+
+    def parts(self, lot: str, numbers: Iterable[int]) -> Iterator[CellPart]:
+        """Good parts with all different images; what is shown for each serial is remembered."""
+        for number in numbers:
+            pixels = scene(number)
+            serial = f"SN{number:06d}"
+            self.shown[serial] = digest(pixels)
+            yield CellPart(lot, serial, pixels, None)
+
+    def convey(self, parts: Iterable[CellPart], rate: float) -> list[Outcome]:
+        """Run the parts through; returns when every one has its result."""
+        before = len(self.outcomes)
+        cell = Cell(self.bus, self.camera, "top", self.deadline_ms, self.outcomes.append)
+        cell.run(parts, rate)
+        return self.outcomes[before:]
+
+    # --- what is recorded ---
+
+    def summary(self, lot: str) -> LotSummary:
+        engine = open_engine(self.config.database_url, read_only=True)
+        try:
+            with engine.connect() as connection:
+                return lot_summary(connection, lot)
+        finally:
+            engine.dispose()
+
+    def rows(self, lot: str) -> list[dict[str, Any]]:
+        """Inspection rows by sequence number, each with ``frame_sha256`` of its stored frame or None."""
+        engine = open_engine(self.config.database_url, read_only=True)
+        try:
+            with engine.connect() as connection:
+                stored = dict(iter(connection.execute(select(images.c.seq, images.c.sha256).where(images.c.kind == "frame"))))
+                found = connection.execute(select(inspections).where(inspections.c.lot == lot).order_by(inspections.c.seq)).mappings()
+                return [{**row, "frame_sha256": stored.get(row["seq"])} for row in found]
+        finally:
+            engine.dispose()
+
+    def stored_digest(self, sha256: str) -> str:
+        """Digest of the pixels in a stored frame."""
+        return digest(decode_frame(ImageStore(self.config.image_dir).read(sha256), PixelFormat.Mono8))
+
+    def check_invariants(self, lot: str) -> None:
+        """What must hold after any fault, once every part has its result."""
+        self.wait_until(lambda: self.summary(lot).open_triggers == 0, 30, "all triggers to be closed")
+        rows = self.rows(lot)
+        outcomes = [outcome for outcome in self.outcomes if outcome.lot == lot]
+        # Every part has exactly one row, and trigger numbers have no gaps.
+        assert sorted(row["serial"] for row in rows) == sorted(outcome.serial for outcome in outcomes)
+        # The records reconcile.
+        summary = self.summary(lot)
+        assert summary.balanced, summary
+        assert summary.triggered == len(outcomes)
+        # No part was accepted without a durable pass.
+        passed = {row["serial"] for row in rows if row["verdict"] == "pass"}
+        accepted = {outcome.serial for outcome in outcomes if outcome.output == "accept"}
+        assert accepted <= passed, f"accepted without a durable pass: {sorted(accepted - passed)}"
+        # A row says why it has no verdict, and one with a verdict names its model.
+        for row in rows:
+            assert (row["verdict"] == "not_inspected") == (row["reason"] is not None)
+            assert row["verdict"] == "not_inspected" or len(row["model"]) == 64
+
+    def check_images(self, lot: str) -> int:
+        """The image stored for a serial is the image shown for it; returns how many were compared."""
+        compared = 0
+        for row in self.rows(lot):
+            if row["frame_sha256"] is not None:
+                assert self.stored_digest(row["frame_sha256"]) == self.shown[row["serial"]], f"{row['serial']} has another part's image"
+                compared += 1
+        return compared

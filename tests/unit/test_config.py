@@ -1,0 +1,63 @@
+"""Configuration files: every shipped example loads, and mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inspection import config as configuration
+from inspection.errors import ConfigError
+
+TOP = Path(__file__).parents[2]
+
+GOOD = """
+[[cameras]]
+name = "top"
+serial = "1"
+
+[[products]]
+part_number = "p"
+camera = "top"
+"""
+
+
+@pytest.mark.parametrize("path", sorted((TOP / "deploy").glob("*.toml")), ids=lambda path: path.name)
+def test_every_shipped_example_loads(path: Path) -> None:
+    config = configuration.load(path)
+    assert config.data_dir.is_absolute()
+    assert len(str(config.run_dir / "camera@").encode()) + 40 < 107, "socket paths must fit"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("camera_name = 'x'", "Extra inputs"),
+        ("[[cameras]]\nname = 'top'\nserial = '2'", "same name"),
+        ("[[products]]\npart_number = 'q'\ncamera = 'side'", "names camera 'side'"),
+        ("[[products]]\npart_number = 'p'\ncamera = 'top'", "same part_number"),
+        ("[line]\nexpose_window_ms = 'soon'", "line.expose_window_ms"),
+        ("[web]\nport = 70000", "web.port"),
+        ("= nonsense", "not valid TOML"),
+    ],
+)
+def test_mistakes_are_named_with_their_place(tmp_path: Path, change: str, said: str) -> None:
+    path = tmp_path / "station.toml"
+    path.write_text(GOOD + change)
+    with pytest.raises(ConfigError, match=said) as error:
+        configuration.load(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"station\.toml"):
+        configuration.load(tmp_path / "station.toml")
+    with pytest.raises(ConfigError, match="UTF-8|not valid TOML"):
+        (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
+        configuration.load(tmp_path / "b.toml")
+
+
+def test_the_data_directory_is_relative_to_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "station.toml"
+    path.write_text(GOOD)
+    assert configuration.load(path).data_dir == (tmp_path / "data").resolve()

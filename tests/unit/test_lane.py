@@ -1,0 +1,76 @@
+"""When the line arms a camera, and which exposures it allows."""
+
+from __future__ import annotations
+
+import pytest
+
+from inspection.lane import Lane
+
+WINDOW = 100
+
+
+def armed_lane(now: int = 0) -> Lane:
+    lane = Lane("top", quiet_at_ns=now)
+    epoch = lane.arming_due(now)
+    assert epoch is not None
+    assert lane.armed(epoch)
+    return lane
+
+
+def test_a_camera_is_not_armed_while_an_edge_of_the_former_line_may_be_on_its_way() -> None:
+    lane = Lane("top", quiet_at_ns=WINDOW)
+    assert lane.arming_due(WINDOW - 1) is None
+    assert lane.arming_due(WINDOW) is not None
+    assert lane.arming_due(WINDOW + 1) is None, "asked once"
+
+
+def test_counts_start_at_one_in_every_epoch() -> None:
+    lane = armed_lane()
+    assert [lane.expose(5)[1], lane.expose(6)[1]] == [1, 2]
+    lane.rearm("desync")
+    assert not lane.ready
+    epoch = lane.arming_due(10)
+    assert epoch is not None
+    lane.armed(epoch)
+    assert lane.expose(20) == (epoch, 1)
+
+
+def test_after_an_exposure_the_camera_is_armed_only_when_its_edge_cannot_come_any_more() -> None:
+    lane = armed_lane()
+    lane.expose(until_ns=50)
+    lane.rearm("desync")
+    assert lane.arming_due(49) is None
+    assert lane.arming_due(50) is not None
+
+
+def test_an_edge_that_came_does_not_delay_the_arming() -> None:
+    lane = armed_lane()
+    epoch, count = lane.expose(until_ns=50)
+    lane.rearm("desync")
+    assert lane.arming_due(20) is None
+    lane.edge_came(epoch, count)
+    assert lane.arming_due(21) is not None
+
+
+def test_only_the_epoch_asked_for_last_counts() -> None:
+    lane = Lane("top", 0)
+    first = lane.arming_due(1)
+    assert first is not None
+    lane.camera_ready()
+    second = lane.arming_due(2)
+    assert second is not None
+    assert not lane.armed(first)
+    assert lane.armed(second)
+
+
+def test_a_lost_camera_is_armed_when_it_says_that_it_is_ready() -> None:
+    lane = armed_lane()
+    lane.lost("unplugged")
+    assert lane.arming_due(1_000) is None
+    lane.camera_ready()
+    assert lane.arming_due(1_000) is not None
+
+
+def test_no_exposure_without_an_armed_camera() -> None:
+    with pytest.raises(AssertionError):
+        Lane("top", 0).expose(1)

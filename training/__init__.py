@@ -1,0 +1,1 @@
+"""labels → training set → model: the only importer of torch and anomalib."""

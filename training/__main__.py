@@ -1,0 +1,84 @@
+"""Command line: ``python -m training train`` and ``python -m training evaluate``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from inspection.errors import StationError
+from training.errors import TrainingError
+
+app = typer.Typer(help="Train and evaluate models from folders of images.", no_args_is_help=True, pretty_exceptions_enable=False)
+Dataset = Annotated[
+    Path, typer.Argument(metavar="DATASET_DIR", help="Folder in the MVTec-AD layout; training reads train/good only.")
+]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result to FILE as JSON.")]
+
+
+@app.command()
+def train(
+    dataset: Dataset,
+    out: Annotated[Path, typer.Option(metavar="MODELS_DIR", help="The model is stored as MODELS_DIR/<digest>.")],
+    product: Annotated[str, typer.Option(metavar="NAME", help="The product that the images show.")],
+    seed: Annotated[int, typer.Option(help="Same images and seed, same scores.")] = 0,
+    json: Json = None,
+) -> None:
+    """Train a model from good images alone (at least 10; 30 or more give steadier thresholds)."""
+    os.nice(10)  # on a station, inspection comes first
+    console = Console(stderr=True)
+    with console.status("loading torch and anomalib"):
+        from training.dataset import good_images
+        from training.train import STAGES
+        from training.train import train as run
+    bar = Progress(TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
+    with bar:
+        tasks = {stage: bar.add_task(stage, total=None, start=False) for stage in STAGES}
+
+        def show(stage: str, done: int, steps: int) -> None:
+            if not bar.tasks[tasks[stage]].started:
+                bar.start_task(tasks[stage])
+            bar.update(tasks[stage], completed=done, total=steps)
+
+        model = run(good_images(dataset), product, out, seed=seed, progress=show)
+    for name, reason in model.skipped.items():
+        console.print(f"skipped {name}: {reason}", style="yellow", markup=False)
+    _write(json, asdict(model))
+    typer.echo(f"{model.path} {model.digest} trained on {model.metrics['images']:.0f} images in {model.seconds:.1f} s")
+
+
+@app.command()
+def evaluate(
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="Directory of a stored model.")],
+    dataset: Dataset,
+    json: Json = None,
+) -> None:
+    """Inspect test/good and test/<defect> with a stored model and count the verdicts."""
+    from training.evaluate import evaluate as run
+
+    result = run(artifact, dataset)
+    _write(json, asdict(result))
+    pixel = "" if result.pixel_auroc is None else f", pixel AUROC {result.pixel_auroc:.4f}"
+    typer.echo(f"image AUROC {result.image_auroc:.4f}{pixel}, infer {result.infer_ms_median:.1f} ms")
+    for folder, counts in result.verdicts.items():
+        typer.echo(f"{folder}: " + ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))
+
+
+def _write(path: Path | None, result: dict[str, object]) -> None:
+    if path is not None:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(result, enc_hook=str), indent=2) + b"\n")
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except (TrainingError, StationError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,67 @@
+"""Good images of a product from a folder in the MVTec-AD layout (``train/good/*``)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from cameras.frame import Frame, PixelFormat
+from training.errors import TrainingError, UnreadableImage
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+
+_FORMATS = {
+    "L": PixelFormat.Mono8,
+    "RGB": PixelFormat.RGB8,
+    "RGBA": PixelFormat.RGBa8,
+    "I;16": PixelFormat.Mono16,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingImage:
+    """One good image: its name, the SHA-256 of its file, and how to read it (UnreadableImage if that fails)."""
+
+    name: str
+    sha256: str
+    read: Callable[[], Frame]
+
+
+def good_images(dataset_dir: Path) -> list[TrainingImage]:
+    """The images in ``dataset_dir/train/good``, by name. Raises TrainingError if there are none."""
+    folder = dataset_dir / "train" / "good"
+    if not folder.is_dir():
+        raise TrainingError(f"{dataset_dir} has no folder train/good; put the good images of the product there (MVTec-AD layout)")
+    paths = image_paths(folder)
+    if not paths:
+        raise TrainingError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); put the good images there")
+    return [TrainingImage(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), partial(read_frame, path)) for path in paths]
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """The image files directly in ``folder``, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def read_frame(path: Path) -> Frame:
+    """An image file as a frame: 8-bit grey, RGB or RGBA, or 16-bit grey, at its depth.
+
+    Raises UnreadableImage if the file is missing, truncated, damaged or holds other pixels. Pillow is used because it
+    refuses files that end early; OpenCV fills the missing part with grey.
+    """
+    try:
+        with Image.open(path) as image:
+            # Palettes and the like have no counterpart among camera pixel formats.
+            decoded = image if image.mode in _FORMATS else image.convert("RGB") if image.mode in "1PCMYK" else None
+            if decoded is None:
+                raise UnreadableImage(f"{path}: pixels of kind {image.mode} are not read; save as 8-bit RGB or 8/16-bit grey")
+            pixels = np.array(decoded)
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise UnreadableImage(f"{path}: {error}; take the image again or remove it") from error
+    return Frame(pixels, _FORMATS[decoded.mode], frame_id=0, timestamp_ns=0, received_ns=0)

@@ -1,0 +1,92 @@
+"""Trained network → OpenVINO files, and the check that they give the scores of the trained network."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from inspection.artifact import NETWORK, WEIGHTS, Parity, Precision
+from inspection.detector import CompiledNetwork
+from training.errors import ParityError
+from training.network import PatchFeatures, ScoringNetwork
+
+# inspection.detector, imported above, keeps openvino from reporting its use to the internet.
+import openvino as ov  # isort: skip
+
+TOLERANCE = {"f32": 1e-3, "bf16": 5e-2}
+"""Largest accepted relative difference of a score. bf16 keeps 8 significant bits through some forty layers."""
+
+
+class CompiledFeatures:
+    """The feature network, without bank, compiled by OpenVINO for one image size and precision."""
+
+    def __init__(self, features: PatchFeatures, width: int, height: int, precision: Precision) -> None:
+        model = _convert(features, width, height, ("features",))
+        self._request = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision}).create_infer_request()
+
+    def __call__(self, image: NDArray[np.float32]) -> torch.Tensor:
+        """Features, float16 (rows, columns, d), of a network input, float32 (1, 3, height, width)."""
+        return torch.from_numpy(self._request.infer({"image": image})["features"][0].astype(np.float16))
+
+
+def export(network: ScoringNetwork, width: int, height: int) -> dict[str, bytes]:
+    """The network as OpenVINO IR for one image of this size: input ``image``, outputs ``anomaly_map`` and ``score``.
+
+    The same network gives the same bytes. Weights stay in f32: the precision of inference is the processor's.
+    """
+    model = _convert(network, width, height, ("anomaly_map", "score"))
+    # The converter numbers layers through the life of the process.
+    model.set_friendly_name("patchcore")
+    for number, operation in enumerate(model.get_ordered_ops()):
+        operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
+    with tempfile.TemporaryDirectory() as folder:
+        xml = Path(folder) / NETWORK
+        ov.save_model(model, xml, compress_to_fp16=False)
+        return {NETWORK: xml.read_bytes(), WEIGHTS: xml.with_name(WEIGHTS).read_bytes()}
+
+
+def _convert(network: nn.Module, width: int, height: int, outputs: tuple[str, ...]) -> ov.Model:
+    with warnings.catch_warnings(), torch.inference_mode():
+        # Tracing warns about Python numbers taken from shapes; the shapes are fixed.
+        warnings.simplefilter("ignore")
+        shape = [1, 3, height, width]
+        model = ov.convert_model(network.eval(), example_input=torch.zeros(shape), input=shape)
+    model.inputs[0].get_tensor().set_names({"image"})
+    for output, name in zip(model.outputs, outputs, strict=True):
+        output.get_tensor().set_names({name})
+    return model
+
+
+def check_parity(
+    network: ScoringNetwork, files: Mapping[str, bytes], precision: Precision, inputs: Sequence[NDArray[np.float32]]
+) -> Parity:
+    """Compare scores of the exported and the trained network on the same inputs, float32 (1, 3, height, width) each.
+
+    Raises ParityError if one differs by more than the tolerance of the processor's precision.
+    """
+    with torch.inference_mode():
+        trained = np.array([network(torch.from_numpy(tensor))[1].item() for tensor in inputs])
+    exported = CompiledNetwork(files, precision)
+    inferred = np.array([exported.infer(tensor)[0] for tensor in inputs])
+    tolerance = TOLERANCE[precision]
+    difference = float(np.max(np.abs(inferred - trained) / trained))
+    if not difference <= tolerance:
+        raise ParityError(
+            f"the exported network's scores differ from the trained one's by up to {difference:.2%}, at most "
+            f"{tolerance:.2%} is accepted in {precision}; the model is not stored: report the versions of torch "
+            f"({torch.__version__}) and openvino ({ov.get_version()})"
+        )
+    return Parity(
+        images=len(inputs),
+        precision=precision,
+        max_relative_difference=difference,
+        rank_correlation=float(np.corrcoef(trained.argsort().argsort(), inferred.argsort().argsort())[0, 1]),
+        tolerance=tolerance,
+    )

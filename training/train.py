@@ -1,0 +1,217 @@
+"""Good images → a model artifact."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inspection import artifact
+from inspection.detector import Detector, service_precision
+from inspection.preprocessing import input_size, network_input
+from training.backbone import LITE0, Backbone, patchcore
+from training.calibration import folds, thresholds, whole_image_scale
+from training.coreset import k_centre
+from training.dataset import TrainingImage
+from training.errors import TrainingError, UnreadableImage
+from training.export import CompiledFeatures, check_parity, export
+from training.network import ImageDistance, PatchDistance, PatchFeatures, ScoringNetwork, mean_features, strangest_patches
+
+LONGER_SIDE = 320
+MIN_IMAGES = 10
+MAX_IMAGES = 500
+"""More images are thinned out evenly: the patches of all those used are in memory at once."""
+BANK_PATCHES = 2_000
+POOL_PATCHES = 60_000
+"""The bank is selected from a random sample of patches, which bounds the time that takes."""
+PARITY_IMAGES = 32
+STAGES = ("read", "bank", "calibrate", "export", "parity", "store")
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage of STAGES, the steps of it that are done, and all its steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A stored model: where, its digest, what was measured, how long it took, and the images it did not use and why."""
+
+    path: Path
+    digest: str
+    metrics: dict[str, float]
+    seconds: float
+    skipped: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Patches:
+    """Patch features, float16 (n, rows, columns, d), of the images that could be read.
+
+    ``exact`` is computed in f32 and makes the banks, so that a model does not depend on the processor it was trained
+    on. ``service`` is computed as the detector here computes: in bf16 mean features are off by as much as good images
+    differ, and calibration has to see that.
+    """
+
+    exact: torch.Tensor
+    service: torch.Tensor
+    images: list[TrainingImage]
+    skipped: dict[str, str]
+    width: int
+    height: int
+
+
+def train(
+    images: Sequence[TrainingImage],
+    product: str,
+    models_dir: Path,
+    seed: int = 0,
+    progress: Progress = lambda stage, done, steps: None,
+    backbone: Backbone = LITE0,
+) -> TrainedModel:
+    """Train on good images of one product and store the model as ``models_dir/<digest>/``.
+
+    The same images, seed and machine give the same network and thresholds. Raises TrainingError if too few images are
+    readable, ParityError if the exported network scores differently, ModelError if it cannot be stored.
+    """
+    started = time.monotonic()
+    model = patchcore(backbone)
+    network_features = PatchFeatures(model, backbone.mean, backbone.std)
+    patches = _read(images, network_features, progress)
+
+    progress("bank", 0, 1)
+    model.memory_bank = select_bank(patches.exact, seed)
+    progress("bank", 1, 1)
+    patch_scores, image_distances = cross_fit(patches, seed, progress)
+    scale, exponent = whole_image_scale(patch_scores, image_distances)
+    scores = np.maximum(patch_scores, scale * image_distances**exponent)
+
+    progress("export", 0, 1)
+    network = ScoringNetwork(network_features, mean_features(patches.exact.float()), scale, exponent)
+    files = export(network, patches.width, patches.height)
+    progress("export", 1, 1)
+    chosen = np.linspace(0, len(patches.images) - 1, min(PARITY_IMAGES, len(patches.images))).astype(int)
+    progress("parity", 0, 1)
+    # Mirrored: the images themselves are in the bank, where distances vanish and only rounding would be compared.
+    mirrored = [
+        np.ascontiguousarray(network_input(patches.images[index].read(), patches.width, patches.height)[..., ::-1])
+        for index in chosen
+    ]
+    parity = check_parity(network, files, service_precision(), mirrored)
+    progress("parity", 1, 1)
+
+    progress("store", 0, 1)
+    limits = thresholds(scores)
+    metrics = {
+        "images": float(len(patches.images)),
+        "bank_patches": float(len(model.memory_bank)),
+        "calibration_median": float(np.median(scores)),
+        "calibration_max": float(scores.max()),
+        "calibration_review_share": float(np.mean((scores >= limits.review) & (scores < limits.fail))),
+        "calibration_fail_share": float(np.mean(scores >= limits.fail)),
+    }
+    manifest = artifact.Manifest(
+        schema_version=artifact.SCHEMA_VERSION,
+        product=product,
+        algorithm="PatchCore with whole-image distance",
+        preprocessing=artifact.Preprocessing(
+            width=patches.width,
+            height=patches.height,
+            resize="area average, halved first",
+            scale="full scale of the pixel format",
+            mono="repeated to RGB",
+            bayer="bilinear to RGB",
+        ),
+        calibration=artifact.Calibration(method="5-fold cross-fit", scores=tuple(sorted(scores.tolist()))),
+        thresholds=limits,
+        metrics=metrics,
+        parity=parity,
+        provenance=artifact.Provenance(
+            created_at=datetime.now(UTC),
+            seed=seed,
+            backbone=artifact.Backbone(
+                name=backbone.name,
+                layers=backbone.layers,
+                package=backbone.package,
+                version=backbone.package_version,
+                weights_sha256=backbone.sha256,
+                licence=backbone.licence,
+            ),
+            versions={name: version(name) for name in ("anomalib", "torch", "timm", "openvino", "numpy")},
+            images=tuple(artifact.TrainingImage(name=image.name, sha256=image.sha256) for image in patches.images),
+            skipped=patches.skipped,
+        ),
+        files=artifact.file_entries(files),
+    )
+    path, digest = artifact.write_artifact(models_dir, manifest, files)
+    Detector.load(path, digest)
+    progress("store", 1, 1)
+    return TrainedModel(path, digest, metrics, time.monotonic() - started, patches.skipped)
+
+
+def _read(images: Sequence[TrainingImage], network: PatchFeatures, progress: Progress) -> _Patches:
+    """Patch features of the images, each read once; those that cannot be read or come twice are skipped, with the reason."""
+    wanted = [images[index] for index in np.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES)).astype(int)]
+    exact, service, used = [], [], []
+    skipped: dict[str, str] = {}
+    seen: dict[str, str] = {}
+    size: tuple[int, int] | None = None
+    for done, image in enumerate(wanted):
+        progress("read", done, len(wanted))
+        if image.sha256 in seen:
+            # A copy in another fold would calibrate with its own patches in the bank.
+            skipped[image.name] = f"same file as {seen[image.sha256]}"
+            continue
+        seen[image.sha256] = image.name
+        try:
+            frame = image.read()
+        except UnreadableImage as error:
+            skipped[image.name] = str(error)
+            continue
+        if size is None:
+            size = input_size(frame.width, frame.height, LONGER_SIDE)
+            in_f32 = CompiledFeatures(network, *size, "f32")
+            in_service = CompiledFeatures(network, *size, service_precision())
+        tensor = network_input(frame, *size)
+        exact.append(in_f32(tensor))
+        service.append(in_service(tensor))
+        used.append(image)
+    progress("read", len(wanted), len(wanted))
+    if size is None or len(used) < MIN_IMAGES:
+        raise TrainingError(
+            f"{len(used)} of {len(images)} images are usable, at least {MIN_IMAGES} good images are needed; "
+            f"{'; '.join(skipped.values()) or 'add more'}"
+        )
+    return _Patches(torch.stack(exact), torch.stack(service), used, skipped, *size)
+
+
+def select_bank(features: torch.Tensor, seed: int) -> torch.Tensor:
+    """A memory bank, float32 (≤ BANK_PATCHES, d), that covers patches, float16 (n, rows, columns, d)."""
+    patches = features.flatten(0, 2)
+    sample = torch.randperm(len(patches), generator=torch.Generator().manual_seed(seed))[:POOL_PATCHES]
+    pool = patches[sample].float()
+    return pool[k_centre(pool - pool.mean(0), BANK_PATCHES, first=0)]
+
+
+def cross_fit(patches: _Patches, seed: int, progress: Progress) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Patch score and whole-image distance of each image by banks of the other folds' images only, float64 (n,) each."""
+    count = len(patches.images)
+    fold = folds(count)
+    means, service_means = mean_features(patches.exact.float()), mean_features(patches.service.float())
+    patch_scores, image_distances = np.empty(count), np.empty(count)
+    numbers = np.unique(fold)
+    for done, number in enumerate(numbers):
+        progress("calibrate", done, len(numbers))
+        others = torch.from_numpy(fold != number)
+        patch_distance = PatchDistance(select_bank(patches.exact[others], seed))
+        image_distance = ImageDistance(means[others])
+        for index in np.flatnonzero(fold == number):
+            patch_scores[index] = strangest_patches(patch_distance(patches.service[index].float()).unsqueeze(0)).item()
+            image_distances[index] = image_distance(service_means[index]).item()
+    progress("calibrate", len(numbers), len(numbers))
+    return patch_scores, image_distances
