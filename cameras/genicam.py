@@ -8,6 +8,8 @@ after a loss ``stop`` and ``destroy`` fail unless each data stream is stopped wi
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
 import zlib
 from collections.abc import Mapping
@@ -57,6 +59,7 @@ class GenicamCamera:
 
     def open(self) -> None:
         """Connect and apply the features; ProducerNotFound, CameraNotFound, FeatureError."""
+        self._incomplete = _IncompleteFrames()
         self._harvester = _harvester(self._producer)
         serials = [str(info.serial_number) for info in self._harvester.device_info_list]
         if self._serial not in serials:
@@ -66,7 +69,7 @@ class GenicamCamera:
                 " check power, cable and that no other program holds it"
             )
         try:
-            self._acquirer = self._harvester.create({"serial_number": self._serial})
+            self._acquirer = _acquirer(self._harvester, self._serial)
             self._acquirer.num_buffers = BUFFERS
             self._acquirer.add_callback(self._acquirer.Events.INCOMPLETE_BUFFER, self._incomplete)
             for name, value in self._settings.items():
@@ -178,9 +181,9 @@ class GenicamCamera:
             if _has(nodes, "TimestampLatch"):
                 nodes.TimestampLatch.execute()
             elif _has(nodes, "DeviceTemperature"):
-                nodes.DeviceTemperature.value
+                _ = nodes.DeviceTemperature.value
             else:
-                nodes.PayloadSize.value
+                _ = nodes.PayloadSize.value
         except Exception as error:
             raise CameraLost(f"camera {self._serial} does not answer: {error}") from error
 
@@ -205,8 +208,11 @@ class GenicamCamera:
     def features(self) -> list[Feature]:
         found: list[Feature] = []
         nodes = self._nodes
-        for category in nodes.Root.features:
-            found += _walk(category, category.node.name)
+        try:
+            for category in nodes.Root.features:
+                found += _walk(category, category.node.name)
+        except Exception as error:
+            raise CameraLost(f"camera {self._serial} does not answer: {error}") from error
         return found
 
     @property
@@ -254,26 +260,28 @@ def list_devices(producer: Path) -> list[dict[str, str]]:
 def _read(info: Any, name: str) -> Any:
     try:
         return getattr(info, name)
-    except Exception:
+    except Exception:  # noqa: BLE001  (producers may answer NotAvailable to any of these)
         return "not available"
 
 
 def _timestamp_ns(buffer: Any) -> int:
     try:
         return int(buffer.timestamp_ns)
-    except Exception:
+    except Exception:  # noqa: BLE001  (optional in GenTL, and not every producer keeps it)
         return 0
 
 
 def _harvester(producer: Path) -> Any:
     if not producer.is_file():
         raise ProducerNotFound(f"GenTL producer {producer} does not exist; set `producer` to the .cti file of the camera's maker")
-    import signal
-
-    before = signal.getsignal(signal.SIGINT)
+    try:
+        is_producer = b"GCInitLib" in producer.read_bytes()
+    except OSError as error:
+        raise ProducerNotFound(f"GenTL producer {producer} cannot be read: {error.strerror}; check its owner and mode") from error
+    if not is_producer:
+        # genicam crashes the process on a library that lacks GenTL's functions.
+        raise ProducerNotFound(f"{producer} is no GenTL producer; set `producer` to the .cti file of the camera's maker")
     harvester = Harvester()
-    # harvesters' constructor takes the interrupt handler away from the program.
-    signal.signal(signal.SIGINT, before)
     try:
         harvester.add_file(str(producer), check_existence=True, check_validity=True)
         harvester.update()
@@ -281,6 +289,16 @@ def _harvester(producer: Path) -> Any:
         _quietly("reset", harvester.reset)
         raise ProducerNotFound(f"GenTL producer {producer} cannot be used: {error}; is it built for this machine?") from error
     return harvester
+
+
+def _acquirer(harvester: Any, serial: str) -> Any:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        return harvester.create({"serial_number": serial})
+    finally:
+        # In the main thread, harvesters' constructor takes the interrupt handler away from the program.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def _has(nodes: Any, name: str) -> bool:
@@ -298,7 +316,7 @@ def _walk(category: Any, title: str) -> list[Feature]:
         if access in (3, 4) and hasattr(node, "to_string"):
             try:
                 value = node.to_string()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (a feature that cannot be read now is shown without value)
                 log.debug("feature %s not readable: %s", node.node.name, error)
         found.append(
             Feature(
@@ -316,5 +334,5 @@ def _walk(category: Any, title: str) -> list[Feature]:
 def _quietly(what: str, action: Any) -> None:
     try:
         action()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (letting go of a lost camera fails in every imaginable way)
         log.debug("%s: %s", what, error)

@@ -153,13 +153,20 @@ class CameraProcess:
         if step.loss is Loss.FRAME_LOST:
             incomplete = self._camera.incomplete_frames - epoch.incomplete_before
             self.counters.lost_frames += len(step.lost)
-            self._lose(epoch, step.lost, step.loss, f"no frame for trigger counts {step.lost}; incomplete frames in this epoch: {incomplete}")
+            self._lose(
+                epoch,
+                step.lost,
+                step.loss,
+                f"no frame for trigger counts {step.lost}; incomplete frames in this epoch: {incomplete}",
+            )
         elif step.loss is not None:
             self.counters.missed_triggers += len(step.lost)
             self._lose(epoch, step.lost, step.loss, f"the camera was triggered faster than it can expose, counts {step.lost}")
         if frame.corrupt:
             self.counters.corrupt += 1
-            self._lose(epoch, (frame.trigger_count,), Loss.FRAME_CORRUPT, f"checksum of frame {frame.frame_id} does not match its pixels")
+            self._lose(
+                epoch, (frame.trigger_count,), Loss.FRAME_CORRUPT, f"checksum of frame {frame.frame_id} does not match its pixels"
+            )
             return
         self._publish(epoch, frame, frame.trigger_count)
 
@@ -169,7 +176,9 @@ class CameraProcess:
         slot = self._ring.acquire()
         if slot is None:
             self.counters.ring_full += 1
-            self._lose(epoch, (count,), Loss.RING_FULL, f"all {self._ring.slots} ring slots are held by the inspector and the recorder")
+            self._lose(
+                epoch, (count,), Loss.RING_FULL, f"all {self._ring.slots} ring slots are held by the inspector and the recorder"
+            )
             return
         self._ring.write(slot, frame.pixels)
         self.counters.frames += 1
@@ -242,4 +251,6 @@ class CameraProcess:
         if self._ring is not None:
             counters["ring_free"] = float(self._ring.free_slots())
         counters["incomplete"] = float(self._camera.incomplete_frames)
-        self._bus.send("recorder", Heartbeat(process=f"camera@{self._name}", at=time.time(), state=self._state, counters=counters))
+        self._bus.send(
+            "recorder", Heartbeat(process=f"camera@{self._name}", at=time.time(), state=self._state, counters=counters)
+        )

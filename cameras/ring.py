@@ -105,7 +105,9 @@ class Ring:
     def write(self, slot: int, pixels: NDArray[np.generic]) -> None:
         """Copy an image into a slot that is being written."""
         if pixels.nbytes > self.slot_bytes:
-            raise RingError(f"image of {pixels.nbytes} bytes does not fit a slot of {self.slot_bytes}; restart the camera process")
+            raise RingError(
+                f"image of {pixels.nbytes} bytes does not fit a slot of {self.slot_bytes}; restart the camera process"
+            )
         target = np.frombuffer(self._memory, pixels.dtype, pixels.size, self._pixels_at + slot * self.slot_bytes)
         np.copyto(target.reshape(pixels.shape), pixels)
 
@@ -123,7 +125,9 @@ class Ring:
 
     # --- the readers' side ---
 
-    def pixels(self, slot: int, seq: int, state: SlotState, pixel_format: PixelFormat, width: int, height: int) -> NDArray[np.generic]:
+    def pixels(
+        self, slot: int, seq: int, state: SlotState, pixel_format: PixelFormat, width: int, height: int
+    ) -> NDArray[np.generic]:
         """Read-only view of a frame that the caller owns; RingError if the slot was taken back meanwhile."""
         self._check(slot, seq, state)
         shape = pixel_format.shape(width, height)

@@ -30,7 +30,8 @@ class FrameSequence:
         """One frame arrived.
 
         Counts and ids advanced alike, by more than one: frames were lost on the way. Counts advanced more than ids: the camera
-        missed triggers, and nobody knows which of the counts in between had the lost frames, so all of them are lost. Anything else is a desync.
+        missed triggers, and nobody knows which of the counts in between had the lost frames, so all of them are lost. Anything
+        else is a desync.
         """
         previous_id, previous_count = self._frame_id, self._count
         count_step = count - previous_count

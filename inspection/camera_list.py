@@ -23,7 +23,9 @@ def print_cameras(config: Config | None, producers: list[Path], features: bool) 
     for folder in filter(None, os.environ.get("GENICAM_GENTL64_PATH", "").split(os.pathsep)):
         found += sorted(Path(folder).glob("*.cti"))
     if not found:
-        raise CameraError("no producer to list: pass --config, --producer, or set GENICAM_GENTL64_PATH to the folder of the .cti files")
+        raise CameraError(
+            "no producer to list: pass --config, --producer, or set GENICAM_GENTL64_PATH to the folder of the .cti files"
+        )
     for producer in dict.fromkeys(path.resolve() for path in found):
         devices = list_devices(producer)
         table = Table("serial_number", "vendor", "model", "version", "tl_type", title=str(producer), title_justify="left")

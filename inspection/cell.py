@@ -1,7 +1,7 @@
 """The simulated cell: conveyor, trigger sensor and PLC in front of simulated cameras.
 
-It does what a PLC does with the station: asks for a trigger, raises the edge when it is allowed, waits for the output, rejects by default, and
-keeps each request until its result is known. It counts for itself, so that records can be compared with it.
+It does what a PLC does with the station: asks for a trigger, raises the edge when it is allowed, waits for the output, rejects
+by default, and keeps each request until its result is known. It counts for itself, so that records can be compared with it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Cell:
     _pending: dict[str, _Pending] = field(default_factory=dict)
 
     def run(self, parts: Iterable[CellPart], rate: float) -> None:
-        """Convey the parts at ``rate`` parts per second, or slower if the line is slow to allow an exposure; then wait for all results."""
+        """Convey the parts at ``rate`` parts per second, or slower if the line is slow to allow an exposure; then wait for all
+        results.
+        """
         # Edges that a former cell was allowed must be over before the first request.
         self._listen_until(time.monotonic_ns() + 100_000_000)
         upcoming: Iterator[CellPart] = iter(parts)

@@ -14,9 +14,12 @@ from inspection import config as configuration
 from inspection.errors import StationError
 
 app = typer.Typer(
-    name="station", help="Quality inspection station: GenICam cameras, anomaly detection, durable verdicts.", no_args_is_help=True,
-    pretty_exceptions_enable=False, add_completion=False,
-)  # fmt: skip
+    name="station",
+    help="Quality inspection station: GenICam cameras, anomaly detection, durable verdicts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The station's configuration file.")]
 ConfigArgument = Annotated[Path, typer.Argument(help="The station's configuration file, such as deploy/station.toml.")]
@@ -24,12 +27,18 @@ ConfigArgument = Annotated[Path, typer.Argument(help="The station's configuratio
 
 @app.command()
 def demo(
-    images: Annotated[Path | None, typer.Option(help="A folder in the MVTec-AD layout, shown to the camera instead of the rendered product.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder in the MVTec-AD layout, shown to the camera instead of the rendered product.")
+    ] = None,
     rate: Annotated[float, typer.Option(help="Parts per second.", min=0.1, max=500)] = 5.0,
     parts: Annotated[int | None, typer.Option(help="Stop conveying after this many parts.", min=1)] = None,
     lots: Annotated[int, typer.Option(help="Spread the parts over this many lots.", min=1, max=1000)] = 1,
-    exit_: Annotated[bool, typer.Option("--exit", help="End when the parts are done; with --images and without --parts, each test image once.")] = False,
-    json: Annotated[Path | None, typer.Option(help="Write the summary to this file; - for standard output.", allow_dash=True)] = None,
+    exit_: Annotated[
+        bool, typer.Option("--exit", help="End when the parts are done; with --images and without --parts, each test image once.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the summary to this file; - for standard output.", allow_dash=True)
+    ] = None,
     data: Annotated[Path, typer.Option(help="Where the demo keeps its database, images and models.")] = Path("data/demo"),
     port: Annotated[int, typer.Option(help="Port of the page; another one is taken if it is busy.", min=1, max=65_535)] = 8080,
 ) -> None:
@@ -71,7 +80,7 @@ def cameras(
 def train(context: typer.Context) -> None:
     """Train a model from a folder of images; see `station train --help`."""
     # Another process, because torch is imported nowhere else.
-    os.execv(sys.executable, [sys.executable, "-m", "training", "train", *context.args])
+    os.execv(sys.executable, [sys.executable, "-m", "training", "train", *context.args])  # noqa: S606
 
 
 @app.command()

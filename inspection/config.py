@@ -51,7 +51,9 @@ class ProductConfig(_Section):
 
 
 class LineConfig(_Section):
-    """``expose_window_ms``: an edge later than this after its request is not raised. ``max_open``: parts between trigger and row."""
+    """``expose_window_ms``: an edge later than this after its request is not raised. ``max_open``: parts between trigger and
+    row.
+    """
 
     expose_window_ms: float = Field(default=100, ge=1, le=5_000)
     max_open: int = Field(default=256, ge=1, le=4_096)
@@ -109,8 +111,8 @@ class Config(_Section):
     def run_dir(self) -> Path:
         """Sockets and rings: short (socket paths end at 107 characters), in memory, one per data directory and user."""
         digest = hashlib.sha256(str(self.data_dir.resolve()).encode()).hexdigest()[:12]
-        shared_memory = Path("/dev/shm")
-        root = shared_memory if os.access(shared_memory, os.W_OK) else Path("/tmp")
+        shared_memory = Path("/dev/shm")  # noqa: S108  (a directory of our own is made in it, 0700)
+        root = shared_memory if os.access(shared_memory, os.W_OK) else Path("/tmp")  # noqa: S108
         return root / f"station-{os.getuid()}-{digest}"
 
     @property

@@ -48,7 +48,15 @@ class Demo:
     """One run of the demo; the arguments are those of ``station demo``."""
 
     def __init__(
-        self, images: Path | None, rate: float, parts: int | None, lots: int, exit_: bool, json: Path | None, data: Path, port: int
+        self,
+        images: Path | None,
+        rate: float,
+        parts: int | None,
+        lots: int,
+        exit_: bool,
+        json: Path | None,
+        data: Path,
+        port: int,
     ) -> None:
         self._images = images.resolve() if images else None
         self._photos = load_folder(self._images) if self._images else None
@@ -62,6 +70,8 @@ class Demo:
         self._product = self._images.name[:32] if self._images else RENDERED_PRODUCT
         # With the summary on standard output, nothing else may be there.
         self._console = Console(stderr=json is not None and str(json) == "-")
+        if not self._console.is_terminal:
+            self._console.width = 140
         self._outcomes: list[Outcome] = []
         if exit_ and self._parts is None:
             raise StationError("--exit needs --parts N, or --images DIR whose test images are then shown once each")
@@ -88,8 +98,7 @@ class Demo:
 
     def _write_config(self) -> Path:
         self._data.mkdir(parents=True, exist_ok=True)
-        width, height, color = self._sensor()
-        pixel_format = "RGB8" if color else "Mono8"
+        pixel_format = "RGB8" if self._sensor()[2] else "Mono8"
         path = self._data / "station.toml"
         path.write_text(
             f"""# Written by `station demo`.
@@ -230,18 +239,18 @@ port = {self._port}
         )
 
     def _scenes(self, lots: list[str]) -> Iterator[CellPart]:
-        """The parts in the order of the conveyor; lots follow one another if the number of parts is known, else they take turns."""
+        """The parts in the order of the conveyor; lots follow one another if the number of parts is known, else they take
+        turns.
+        """
         source = self._rendered() if self._photos is None else self._photographed(self._photos.test)
-        number = 0
-        for serial, pixels, defect in source:
-            if self._parts is not None and number >= self._parts:
+        for number, (serial, pixels, defect) in enumerate(source):
+            if number == self._parts:
                 return
             lot = lots[number * len(lots) // self._parts] if self._parts is not None else lots[number // 50 % len(lots)]
             yield CellPart(lot, serial, pixels, defect)
-            number += 1
 
     def _rendered(self) -> Iterator[tuple[str, np.ndarray, str | None]]:
-        chance = random.Random(_SEED)
+        chance = random.Random(_SEED)  # noqa: S311  (a seeded demo)
         number = 0
         while True:
             number += 1
@@ -253,7 +262,7 @@ port = {self._port}
         """Test photographs in a seeded order; from the second round on, serials carry the round's number."""
         width, height, color = self._sensor()
         order = list(photos)
-        random.Random(_SEED).shuffle(order)
+        random.Random(_SEED).shuffle(order)  # noqa: S311  (a seeded demo)
         turn = 0
         while True:
             turn += 1
@@ -308,4 +317,3 @@ def _free_port(wanted: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise StationError("no port is free on 127.0.0.1")
-

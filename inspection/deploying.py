@@ -13,7 +13,7 @@ from inspection.records.deployments import deploy, register_model
 
 
 def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: str) -> Deployment:
-    """Deploy the artifact at ``path`` for a configured product; ModelError if it is not whole, NotFound for an unknown product."""
+    """Deploy the artifact at ``path``; ModelError if it is not whole, NotFound if the product is not configured."""
     if config.product(product) is None:
         known = ", ".join(item.part_number for item in config.products)
         raise NotFound(f"product {product!r} is not configured; the configuration names {known}")

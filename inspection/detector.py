@@ -47,9 +47,10 @@ class Detection:
     timings_ms: dict[str, float]
 
 
-def service_precision() -> Precision:
-    """The fastest precision that this processor computes in: ``bf16`` where it has instructions for it, else ``f32``."""
-    return "bf16" if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+def processor_precisions() -> tuple[Precision, ...]:
+    """The precisions that this processor computes in, the fastest first: bf16 needs instructions for it."""
+    capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("bf16", "f32") if "BF16" in capabilities else ("f32",)
 
 
 class CompiledNetwork:
@@ -85,9 +86,9 @@ class Detector:
     def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
         self.digest = artifact.digest
         self.manifest: Manifest = artifact.manifest
-        # A model that was validated in f32 is not run in less.
-        precision = service_precision() if artifact.manifest.parity.precision == "bf16" else "f32"
-        self._network = CompiledNetwork(artifact.files, precision, threads)
+        validated = artifact.manifest.parity.precision
+        self.precision: Precision = validated if validated in processor_precisions() else "f32"
+        self._network = CompiledNetwork(artifact.files, self.precision, threads)
 
     @classmethod
     def load(cls, path: Path, expected_digest: str | None = None, threads: int | None = None) -> Detector:

@@ -87,7 +87,9 @@ class ImageStore:
         try:
             data = self.path(sha256).read_bytes()
         except OSError as error:
-            raise NotFound(f"image {sha256[:12]} is not in the store; it may have been deleted by the retention policy") from error
+            raise NotFound(
+                f"image {sha256[:12]} is not in the store; it may have been deleted by the retention policy"
+            ) from error
         if hashlib.sha256(data).hexdigest() != sha256:
             raise StationError(f"image {sha256[:12]} was altered on disk; restore it from a backup")
         return data

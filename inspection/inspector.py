@@ -59,7 +59,7 @@ class ModelShelf:
             try:
                 self._detectors[product] = Detector.load(path, expected_digest=digest)
                 log.info("product %s is inspected with model %s", product, digest[:12])
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (whatever is wrong with a model, the line goes on)
                 self._failed[product] = digest
                 self.refusals.append(f"model {digest[:12]} for product {product}: {error}")
 
@@ -123,7 +123,9 @@ class InspectorProcess:
             return
         detector = self._models.detector(ticket.product)
         if detector is None:
-            self._lose(ref, Loss.NO_MODEL, f"no model is in service for product {ticket.product}; deploy one with `station deploy`")
+            self._lose(
+                ref, Loss.NO_MODEL, f"no model is in service for product {ticket.product}; deploy one with `station deploy`"
+            )
             return
         try:
             ring = self._rings.get(ref.ring)
@@ -224,7 +226,8 @@ def _inspected(pair: Pair, detector: Detector, detection: Detection, verdict: Ve
         fail_threshold=detector.fail_threshold,
         model=detector.digest,
         regions=tuple(
-            RegionBox(x=box.x, y=box.y, width=box.width, height=box.height, score=box.score, area=box.area) for box in detection.regions
+            RegionBox(x=box.x, y=box.y, width=box.width, height=box.height, score=box.score, area=box.area)
+            for box in detection.regions
         ),
         frame=ref,
         map_width=anomaly_map.shape[1],

@@ -1,7 +1,7 @@
 """One camera as the line sees it: is it armed, which trigger count comes next, and when may it be armed again.
 
-Pure. A camera is only armed while no edge can be on its way: an edge that was allowed before and came after would be counted as the
-next one, and every later image would belong to its neighbour.
+Pure. A camera is only armed while no edge can be on its way: an edge that was allowed before and came after would be counted as
+the next one, and every later image would belong to its neighbour.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Lane:
         return self.epoch, count
 
     def edge_came(self, epoch: int, count: int) -> None:
-        """A frame was judged as this exposure. A lost frame proves nothing: it may have been noise, and the edge still to come."""
+        """A frame was judged as this exposure. A lost frame proves nothing: it may have been noise, and the edge is to come."""
         self.edges.pop((epoch, count), None)
 
     def camera_ready(self) -> None:

@@ -1,7 +1,7 @@
 """How messages become rows: exactly one inspection per trigger, whatever comes twice, late or in the wrong order.
 
-The ledger applies messages inside the recorder's transaction. What it remembers between transactions changes only after the commit,
-so that a batch whose commit failed can be applied again.
+The ledger applies messages inside the recorder's transaction. What it remembers between transactions changes only after the
+commit, so that a batch whose commit failed can be applied again.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Ledger:
     def ticket(self, connection: Connection, ticket: Ticket, effects: Effects) -> None:
         """A trigger becomes a row; the same ticket again changes nothing.
 
-        A ticket that skips numbers is left aside: those before it were lost with a former recorder, and the line sends them all again, in order.
+        A ticket that skips numbers is left aside: those before it were lost with a former recorder, and the line sends them all
+        again, in order.
         """
         if ticket.line_epoch < self._line_epoch:
             return  # sent by a line process that is dead; its trigger number is the present one's to give
@@ -240,7 +241,9 @@ class Ledger:
         known = self._recent.get(trigger_id)
         if known is None:
             row = connection.execute(
-                select(inspections.c.seq, inspections.c.verdict, inspections.c.reason).where(inspections.c.trigger_id == trigger_id)
+                select(inspections.c.seq, inspections.c.verdict, inspections.c.reason).where(
+                    inspections.c.trigger_id == trigger_id
+                )
             ).one()
             known = (row.seq, Verdict(row.verdict), Reason(row.reason) if row.reason else None)
         effects.recorded.append((known[0], trigger_id, known[1], known[2]))

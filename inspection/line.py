@@ -312,7 +312,9 @@ class LineProcess:
                     continue
                 lane.misses += 1
                 if lane.misses == _MISSES and opened.ticket.camera_epoch == lane.epoch:
-                    self._fault("deadline_misses", f"{_MISSES} verdicts in a row were late or missing; camera {lane.camera} is armed anew")
+                    self._fault(
+                        "deadline_misses", f"{_MISSES} verdicts in a row were late or missing; camera {lane.camera} is armed anew"
+                    )
                     lane.rearm("arming after missed deadlines")
 
     # --- other processes come and go ---

@@ -21,8 +21,9 @@ from inspection.domain import Output, Reason, Verdict
 
 
 class TriggerRequest(Message, frozen=True):
-    """PLC to line: a part arrived. The requester keeps it until an OutputCommand answers, and sends it again with ``passed`` when none
-    came in time: the part is gone then, and only its record is asked for. ``request_id`` makes that idempotent."""
+    """PLC to line: a part arrived. The requester keeps it until an OutputCommand answers, and sends it again with ``passed``
+    when none came in time: the part is gone then, and only its record is asked for. ``request_id`` makes that idempotent.
+    """
 
     request_id: str
     lot: str
@@ -34,7 +35,9 @@ class TriggerRequest(Message, frozen=True):
 
 
 class TriggerAck(Message, frozen=True):
-    """Line to PLC: the trigger is numbered. ``expose``: raise the edge on the camera's trigger line now, and not after ``expose_until_ns``."""
+    """Line to PLC: the trigger is numbered. ``expose``: raise the edge on the camera's trigger line now, and not after
+    ``expose_until_ns``.
+    """
 
     request_id: str
     trigger_id: int
@@ -43,7 +46,9 @@ class TriggerAck(Message, frozen=True):
 
 
 class OutputCommand(Message, frozen=True):
-    """Line to PLC: what to do with the part, once its row is durable, ``durable_ms`` after the request. Without it the part is rejected."""
+    """Line to PLC: what to do with the part, once its row is durable, ``durable_ms`` after the request. Without it the part is
+    rejected.
+    """
 
     request_id: str
     trigger_id: int

@@ -1,8 +1,8 @@
 """Which frame decides which trigger: pure, fed by the inspector.
 
 The line tells with each ticket the only (camera, epoch, trigger count) that may decide it, before the edge is allowed; the camera
-counts edges. So pairing is equality of keys, and what remains is to recognise frames that nobody asked for: those without a ticket,
-and those exposed at a time when their ticket had not been issued or was over.
+counts edges. So pairing is equality of keys, and what remains is to recognise frames that nobody asked for: those without a
+ticket, and those exposed at a time when their ticket had not been issued or was over.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Extra:
 
 
 class Pairing:
-    """Tickets and frames that wait for each other. Frames from before ``started_ns`` may have had their ticket in a former inspector."""
+    """Tickets and frames that wait for each other. Frames from before ``started_ns`` may have had their ticket in a former
+    inspector.
+    """
 
     def __init__(self, started_ns: int = 0) -> None:
         self._started_ns = started_ns

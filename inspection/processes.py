@@ -32,7 +32,9 @@ def process_names(config: Config) -> list[str]:
 
 
 def run_process(config: Config, name: str) -> None:
-    """Run one process of the station until SIGTERM. It ends with its parent, so that nothing is left behind by a killed manager."""
+    """Run one process of the station until SIGTERM. It ends with its parent, so that nothing is left behind by a killed
+    manager.
+    """
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s.%(msecs)03d {name} %(levelname)s %(message)s", datefmt="%FT%T"
     )

@@ -1,7 +1,7 @@
 """The recorder process: the single writer of production records. Commit, then announce.
 
-Everything that waits in the inbox goes into one transaction, so that the cost of durability is shared when the line is fast. Images
-are stored by a thread; their rows follow in a later transaction.
+Everything that waits in the inbox goes into one transaction, so that the cost of durability is shared when the line is fast.
+Images are stored by a thread; their rows follow in a later transaction.
 """
 
 from __future__ import annotations
@@ -187,7 +187,9 @@ class RecorderProcess:
                 reply = Refused(code="invalid_request", detail=f"the command is not understood: {error}")
             except SQLAlchemyError as error:
                 log.exception("command failed")
-                reply = Refused(code="unavailable", detail=f"the database cannot be written: {error.__cause__ or error}; try again")
+                reply = Refused(
+                    code="unavailable", detail=f"the database cannot be written: {error.__cause__ or error}; try again"
+                )
             self._commands.send(msgspec.json.encode(reply))
 
     def _write_status(self, trouble: str | None = None) -> None:
@@ -195,7 +197,11 @@ class RecorderProcess:
         if trouble is None and now - self._status_at < _STATUS_S:
             return
         self._status_at = now
-        counters = {**self._counters, "open_triggers": float(self._ledger.open_triggers), "images_waiting": float(self._storer.waiting)}
+        counters = {
+            **self._counters,
+            "open_triggers": float(self._ledger.open_triggers),
+            "images_waiting": float(self._storer.waiting),
+        }
         self._processes["recorder"] = {"at": time.time(), "state": trouble or "recording", "counters": counters}
         fresh = self._status_path.with_suffix(".new")
         try:

@@ -26,7 +26,9 @@ _PRESSURE = 0.25
 
 
 class Storer:
-    """``store`` and ``release`` are called by the recorder; ``stored`` and ``faults`` are emptied by it. Every slot handed in is freed."""
+    """``store`` and ``release`` are called by the recorder; ``stored`` and ``faults`` are emptied by it. Every slot handed in
+    is freed.
+    """
 
     def __init__(self, images: ImageStore, rings: Rings, keep_pass_share: float) -> None:
         self._images = images

@@ -38,13 +38,19 @@ def summarize(connection: Connection, lots: list[str], outcomes: list[Outcome]) 
             }
         )
     rows = connection.execute(
-        select(inspections.c.trigger_id, inspections.c.score, inspections.c.model, inspections.c.timings_ms).where(inspections.c.lot.in_(lots))
+        select(inspections.c.trigger_id, inspections.c.score, inspections.c.model, inspections.c.timings_ms).where(
+            inspections.c.lot.in_(lots)
+        )
     ).all()
     score = {row.trigger_id: row.score for row in rows if row.score is not None}
     truth = [(outcome.defect, score[outcome.trigger_id]) for outcome in outcomes if outcome.trigger_id in score]
     good = np.array([value for defect, value in truth if defect is None])
     bad = np.array([value for defect, value in truth if defect is not None])
-    durable = [outcome.durable_ms for outcome in outcomes if outcome.durable_ms is not None and outcome.verdict is not Verdict.NOT_INSPECTED]
+    durable = [
+        outcome.durable_ms
+        for outcome in outcomes
+        if outcome.durable_ms is not None and outcome.verdict is not Verdict.NOT_INSPECTED
+    ]
     stages = sorted({name for row in rows for name in row.timings_ms})
     return {
         "parts": len(outcomes),
@@ -52,7 +58,9 @@ def summarize(connection: Connection, lots: list[str], outcomes: list[Outcome]) 
         "balanced": all(row["balanced"] for row in table),
         "confusion": {
             kind: {
-                verdict.value: sum(outcome.verdict is verdict and (outcome.defect is not None) == defective for outcome in outcomes)
+                verdict.value: sum(
+                    outcome.verdict is verdict and (outcome.defect is not None) == defective for outcome in outcomes
+                )
                 for verdict in Verdict
             }
             for kind, defective in (("good", False), ("defective", True))
@@ -94,4 +102,6 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         console.print(f"image AUROC {summary['image_auroc']:.4f}")
     latency = summary["trigger_to_durable_ms"]
     if latency is not None:
-        console.print(f"trigger to durable verdict: p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms, max {latency['max']:.1f} ms")
+        console.print(
+            f"trigger to durable verdict: p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms, max {latency['max']:.1f} ms"
+        )

@@ -210,10 +210,10 @@ def seeder(engine: Engine, image_dir: Path) -> Iterator[Seeder]:
 
 
 @pytest.fixture
-def command_address(tmp_path: Path) -> str:
-    """ZeroMQ address where a recorder may answer; below the limit of socket paths, which pytest's folders can exceed."""
-    digest = hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]
-    return f"ipc://{tempfile.gettempdir()}/commands-{digest}"
+def command_address() -> Iterator[str]:
+    """ZeroMQ address where a recorder may answer; in a short folder, for paths of sockets end at 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="commands-", ignore_cleanup_errors=True) as folder:
+        yield f"ipc://{folder}/recorder"
 
 
 @pytest.fixture

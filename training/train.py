@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from inspection import artifact
-from inspection.detector import Detector, service_precision
+from inspection.artifact import Precision
+from inspection.detector import Detector, processor_precisions
 from inspection.preprocessing import input_size, network_input
 from training.backbone import LITE0, Backbone, patchcore
 from training.calibration import folds, thresholds, whole_image_scale
 from training.coreset import k_centre
 from training.dataset import TrainingImage
-from training.errors import TrainingError, UnreadableImage
+from training.errors import ParityError, TrainingError, UnreadableImage
 from training.export import CompiledFeatures, check_parity, export
 from training.network import ImageDistance, PatchDistance, PatchFeatures, ScoringNetwork, mean_features, strangest_patches
 
@@ -51,19 +53,22 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class _Patches:
-    """Patch features, float16 (n, rows, columns, d), of the images that could be read.
+    """Patch features, float16 (n, rows, columns, d), of the images that could be read, by the precision of the network."""
 
-    ``exact`` is computed in f32 and makes the banks, so that a model does not depend on the processor it was trained
-    on. ``service`` is computed as the detector here computes: in bf16 mean features are off by as much as good images
-    differ, and calibration has to see that.
-    """
-
-    exact: torch.Tensor
-    service: torch.Tensor
+    features: dict[Precision, torch.Tensor]
     images: list[TrainingImage]
     skipped: dict[str, str]
     width: int
     height: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A network for one precision, calibrated in it and found equal to the trained one after export."""
+
+    files: dict[str, bytes]
+    scores: NDArray[np.float64]
+    parity: artifact.Parity
 
 
 def train(
@@ -85,35 +90,20 @@ def train(
     patches = _read(images, network_features, progress)
 
     progress("bank", 0, 1)
-    model.memory_bank = select_bank(patches.exact, seed)
+    # In f32, so that the bank does not depend on the processor that a model was trained on.
+    model.memory_bank = select_bank(patches.features["f32"], seed)
     progress("bank", 1, 1)
-    patch_scores, image_distances = cross_fit(patches, seed, progress)
-    scale, exponent = whole_image_scale(patch_scores, image_distances)
-    scores = np.maximum(patch_scores, scale * image_distances**exponent)
-
-    progress("export", 0, 1)
-    network = ScoringNetwork(network_features, mean_features(patches.exact.float()), scale, exponent)
-    files = export(network, patches.width, patches.height)
-    progress("export", 1, 1)
-    chosen = np.linspace(0, len(patches.images) - 1, min(PARITY_IMAGES, len(patches.images))).astype(int)
-    progress("parity", 0, 1)
-    # Mirrored: the images themselves are in the bank, where distances vanish and only rounding would be compared.
-    mirrored = [
-        np.ascontiguousarray(network_input(patches.images[index].read(), patches.width, patches.height)[..., ::-1])
-        for index in chosen
-    ]
-    parity = check_parity(network, files, service_precision(), mirrored)
-    progress("parity", 1, 1)
+    candidate = _fastest(network_features, patches, seed, progress)
 
     progress("store", 0, 1)
-    limits = thresholds(scores)
+    limits = thresholds(candidate.scores)
     metrics = {
         "images": float(len(patches.images)),
         "bank_patches": float(len(model.memory_bank)),
-        "calibration_median": float(np.median(scores)),
-        "calibration_max": float(scores.max()),
-        "calibration_review_share": float(np.mean((scores >= limits.review) & (scores < limits.fail))),
-        "calibration_fail_share": float(np.mean(scores >= limits.fail)),
+        "calibration_median": float(np.median(candidate.scores)),
+        "calibration_max": float(candidate.scores.max()),
+        "calibration_review_share": float(np.mean((candidate.scores >= limits.review) & (candidate.scores < limits.fail))),
+        "calibration_fail_share": float(np.mean(candidate.scores >= limits.fail)),
     }
     manifest = artifact.Manifest(
         schema_version=artifact.SCHEMA_VERSION,
@@ -127,10 +117,10 @@ def train(
             mono="repeated to RGB",
             bayer="bilinear to RGB",
         ),
-        calibration=artifact.Calibration(method="5-fold cross-fit", scores=tuple(sorted(scores.tolist()))),
+        calibration=artifact.Calibration(method="5-fold cross-fit", scores=tuple(sorted(candidate.scores.tolist()))),
         thresholds=limits,
         metrics=metrics,
-        parity=parity,
+        parity=candidate.parity,
         provenance=artifact.Provenance(
             created_at=datetime.now(UTC),
             seed=seed,
@@ -146,9 +136,9 @@ def train(
             images=tuple(artifact.TrainingImage(name=image.name, sha256=image.sha256) for image in patches.images),
             skipped=patches.skipped,
         ),
-        files=artifact.file_entries(files),
+        files=artifact.file_entries(candidate.files),
     )
-    path, digest = artifact.write_artifact(models_dir, manifest, files)
+    path, digest = artifact.write_artifact(models_dir, manifest, candidate.files)
     Detector.load(path, digest)
     progress("store", 1, 1)
     return TrainedModel(path, digest, metrics, time.monotonic() - started, patches.skipped)
@@ -157,7 +147,9 @@ def train(
 def _read(images: Sequence[TrainingImage], network: PatchFeatures, progress: Progress) -> _Patches:
     """Patch features of the images, each read once; those that cannot be read or come twice are skipped, with the reason."""
     wanted = [images[index] for index in np.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES)).astype(int)]
-    exact, service, used = [], [], []
+    precisions = processor_precisions()
+    features: dict[Precision, list[torch.Tensor]] = {precision: [] for precision in precisions}
+    used: list[TrainingImage] = []
     skipped: dict[str, str] = {}
     seen: dict[str, str] = {}
     size: tuple[int, int] | None = None
@@ -175,11 +167,9 @@ def _read(images: Sequence[TrainingImage], network: PatchFeatures, progress: Pro
             continue
         if size is None:
             size = input_size(frame.width, frame.height, LONGER_SIDE)
-            in_f32 = CompiledFeatures(network, *size, "f32")
-            in_service = CompiledFeatures(network, *size, service_precision())
-        tensor = network_input(frame, *size)
-        exact.append(in_f32(tensor))
-        service.append(in_service(tensor))
+            compiled = CompiledFeatures(network, *size, precisions)
+        for precision, patches in compiled(network_input(frame, *size)).items():
+            features[precision].append(patches)
         used.append(image)
     progress("read", len(wanted), len(wanted))
     if size is None or len(used) < MIN_IMAGES:
@@ -187,7 +177,43 @@ def _read(images: Sequence[TrainingImage], network: PatchFeatures, progress: Pro
             f"{len(used)} of {len(images)} images are usable, at least {MIN_IMAGES} good images are needed; "
             f"{'; '.join(skipped.values()) or 'add more'}"
         )
-    return _Patches(torch.stack(exact), torch.stack(service), used, skipped, *size)
+    return _Patches({precision: torch.stack(patches) for precision, patches in features.items()}, used, skipped, *size)
+
+
+def _fastest(network_features: PatchFeatures, patches: _Patches, seed: int, progress: Progress) -> _Candidate:
+    """The candidate in the fastest precision of this processor that gives the scores of the trained network.
+
+    In bf16, mean features can be off by as much as very uniform good images differ; such a product is inspected in f32.
+    """
+    *faster, exact = patches.features
+    for precision in faster:
+        with suppress(ParityError):
+            return _candidate(network_features, patches, precision, seed, progress)
+    return _candidate(network_features, patches, exact, seed, progress)
+
+
+def _candidate(
+    network_features: PatchFeatures, patches: _Patches, precision: Precision, seed: int, progress: Progress
+) -> _Candidate:
+    """Calibrate, export and compare. Raises ParityError if the exported network scores differently."""
+    patch_scores, image_distances = cross_fit(patches.features["f32"], patches.features[precision], seed, progress)
+    scale, exponent = whole_image_scale(patch_scores, image_distances)
+
+    progress("export", 0, 1)
+    network = ScoringNetwork(network_features, mean_features(patches.features["f32"].float()), scale, exponent)
+    files = export(network, patches.width, patches.height)
+    progress("export", 1, 1)
+
+    progress("parity", 0, 1)
+    chosen = np.linspace(0, len(patches.images) - 1, min(PARITY_IMAGES, len(patches.images))).astype(int)
+    # Mirrored: the images themselves are in the bank, where distances vanish and only rounding would be compared.
+    mirrored = [
+        np.ascontiguousarray(network_input(patches.images[index].read(), patches.width, patches.height)[..., ::-1])
+        for index in chosen
+    ]
+    parity = check_parity(network, files, precision, mirrored)
+    progress("parity", 1, 1)
+    return _Candidate(files, np.maximum(patch_scores, scale * image_distances**exponent), parity)
 
 
 def select_bank(features: torch.Tensor, seed: int) -> torch.Tensor:
@@ -198,20 +224,24 @@ def select_bank(features: torch.Tensor, seed: int) -> torch.Tensor:
     return pool[k_centre(pool - pool.mean(0), BANK_PATCHES, first=0)]
 
 
-def cross_fit(patches: _Patches, seed: int, progress: Progress) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Patch score and whole-image distance of each image by banks of the other folds' images only, float64 (n,) each."""
-    count = len(patches.images)
-    fold = folds(count)
-    means, service_means = mean_features(patches.exact.float()), mean_features(patches.service.float())
-    patch_scores, image_distances = np.empty(count), np.empty(count)
+def cross_fit(
+    bank: torch.Tensor, inspected: torch.Tensor, seed: int, progress: Progress
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Patch score and whole-image distance, float64 (n,) each, of images by banks of the other folds' images only.
+
+    ``bank`` and ``inspected`` are patches of the same images, float16 (n, rows, columns, d): as banks hold them, and as
+    the detector computes them.
+    """
+    fold = folds(len(bank))
+    bank_means, inspected_means = mean_features(bank.float()), mean_features(inspected.float())
+    patch_scores, image_distances = np.empty(len(bank)), np.empty(len(bank))
     numbers = np.unique(fold)
     for done, number in enumerate(numbers):
         progress("calibrate", done, len(numbers))
         others = torch.from_numpy(fold != number)
-        patch_distance = PatchDistance(select_bank(patches.exact[others], seed))
-        image_distance = ImageDistance(means[others])
+        patch_distance, image_distance = PatchDistance(select_bank(bank[others], seed)), ImageDistance(bank_means[others])
         for index in np.flatnonzero(fold == number):
-            patch_scores[index] = strangest_patches(patch_distance(patches.service[index].float()).unsqueeze(0)).item()
-            image_distances[index] = image_distance(service_means[index]).item()
+            patch_scores[index] = strangest_patches(patch_distance(inspected[index].float()).unsqueeze(0)).item()
+            image_distances[index] = image_distance(inspected_means[index]).item()
     progress("calibrate", len(numbers), len(numbers))
     return patch_scores, image_distances

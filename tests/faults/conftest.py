@@ -22,7 +22,9 @@ def plate_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(good / f"{number}.png"), scene(number))
     models = folder / "models"
     subprocess.run(
-        [sys.executable, "-m", "training", "train", str(folder), "--out", str(models), "--product", PRODUCT], check=True, timeout=240
+        [sys.executable, "-m", "training", "train", str(folder), "--out", str(models), "--product", PRODUCT],
+        check=True,
+        timeout=240,
     )
     return next(models.iterdir())
 

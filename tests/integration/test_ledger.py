@@ -126,7 +126,11 @@ def test_a_late_verdict_is_recorded_beside_and_changes_nothing(engine: Engine, l
     assert len(effects.to_release) == 1
     assert rows(engine) == [(1, "not_inspected", "deadline")]
     with engine.connect() as connection:
-        assert connection.execute(select(inspections.c.late_verdict, inspections.c.late_score, inspections.c.score)).one() == ("pass", 1.5, None)
+        assert connection.execute(select(inspections.c.late_verdict, inspections.c.late_score, inspections.c.score)).one() == (
+            "pass",
+            1.5,
+            None,
+        )
 
 
 def test_a_verdict_past_the_deadline_never_becomes_a_pass(engine: Engine, ledger: Ledger) -> None:
@@ -176,11 +180,10 @@ def test_outputs_reconcile(engine: Engine, ledger: Ledger) -> None:
 
 def test_a_failed_commit_can_be_applied_again(engine: Engine, ledger: Ledger) -> None:
     memory = ledger.remember()
-    effects = Effects()
-    with pytest.raises(RuntimeError), engine.begin() as connection:
-        ledger.ticket(connection, ticket(1), effects)
-        ledger.inspected(connection, inspected(1), effects)
-        raise RuntimeError
+    with engine.connect() as connection:
+        ledger.ticket(connection, ticket(1), Effects())
+        ledger.inspected(connection, inspected(1), Effects())
+        connection.rollback()
     ledger.restore(memory)
     assert rows(engine) == []
     assert apply(engine, ledger, ticket(1), inspected(1)).recorded == [(1, 1, Verdict.PASS, None)]
@@ -206,7 +209,9 @@ MESSAGE = st.tuples(st.sampled_from(["ticket", "pass", "fail", "give up", "crash
 
 @settings(max_examples=60, deadline=None)
 @given(story=st.lists(MESSAGE, max_size=40))
-def test_any_order_of_messages_and_crashes_keeps_one_row_per_trigger(tmp_path_factory: pytest.TempPathFactory, story: list[tuple[str, int]]) -> None:
+def test_any_order_of_messages_and_crashes_keeps_one_row_per_trigger(
+    tmp_path_factory: pytest.TempPathFactory, story: list[tuple[str, int]]
+) -> None:
     """Tickets come in order, as the line numbers them; everything else comes as it likes, and the recorder dies in between."""
     path: Path = tmp_path_factory.mktemp("story") / "station.db"
     engine = open_engine(f"sqlite:///{path}")

@@ -123,7 +123,10 @@ port = {port}
         # NiceGUI does not serve where it sees this.
         environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
         self.manager = subprocess.Popen(
-            [sys.executable, "-m", "inspection", "run", str(self.config_path)], start_new_session=True, preexec_fn=end_with_parent, env=environment
+            [sys.executable, "-m", "inspection", "run", str(self.config_path)],
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+            env=environment,
         )
         self.bus = Bus(self.config.run_dir, "cell", CellMessage)
         self.recorder = ZmqRecorderClient(self.config.commands_address)
@@ -229,7 +232,9 @@ port = {port}
         try:
             with engine.connect() as connection:
                 stored = dict(iter(connection.execute(select(images.c.seq, images.c.sha256).where(images.c.kind == "frame"))))
-                found = connection.execute(select(inspections).where(inspections.c.lot == lot).order_by(inspections.c.seq)).mappings()
+                found = connection.execute(
+                    select(inspections).where(inspections.c.lot == lot).order_by(inspections.c.seq)
+                ).mappings()
                 return [{**row, "frame_sha256": stored.get(row["seq"])} for row in found]
         finally:
             engine.dispose()
@@ -263,6 +268,8 @@ port = {port}
         compared = 0
         for row in self.rows(lot):
             if row["frame_sha256"] is not None:
-                assert self.stored_digest(row["frame_sha256"]) == self.shown[row["serial"]], f"{row['serial']} has another part's image"
+                assert self.stored_digest(row["frame_sha256"]) == self.shown[row["serial"]], (
+                    f"{row['serial']} has another part's image"
+                )
                 compared += 1
         return compared

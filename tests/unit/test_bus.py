@@ -63,7 +63,9 @@ def test_garbage_and_unexpected_kinds_are_counted_and_do_not_stop_the_receiver(r
     receiver.close()
 
 
-def test_a_peer_that_stays_away_fills_a_bounded_queue_and_refusals_are_counted(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_stays_away_fills_a_bounded_queue_and_refusals_are_counted(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cameras.bus.QUEUE_LIMIT", 10)
     sender = Bus(run_dir, "a", CameraReady)
     results = [sender.send("nobody", CameraReady(camera="x")) for _ in range(30)]

