@@ -119,9 +119,11 @@ class FaultReport(Message, frozen=True):
 
 
 class Heartbeat(Message, frozen=True):
-    """A process lives; ``state`` is for people, ``counters`` for machines."""
+    """A process lives; ``state`` is for people, ``counters`` for machines. Not ``ok``: it cannot do its work now, and ``state``
+    says why."""
 
     process: str
     at: float
     state: str
     counters: dict[str, float]
+    ok: bool = True

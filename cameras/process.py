@@ -85,6 +85,7 @@ class CameraProcess:
         self._clock_at = 0.0
         self._heartbeat_at = 0.0
         self._state = "starting"
+        self._lost_because = ""
         self.counters = Counters()
         self.running = True
 
@@ -107,6 +108,8 @@ class CameraProcess:
         while self.running:
             self._obey()
             self._beat()
+            if time.monotonic() - self._clock_at > _CLOCK_S:
+                self._read_clock()
             if self._epoch is None:
                 time.sleep(_FETCH_S)
             else:
@@ -118,8 +121,6 @@ class CameraProcess:
                     continue
             if time.monotonic() - quiet_since > _QUIET_S:
                 self._camera.check()
-                if time.monotonic() - self._clock_at > _CLOCK_S:
-                    self._read_clock()
                 quiet_since = time.monotonic()
 
     def _obey(self) -> None:
@@ -226,6 +227,7 @@ class CameraProcess:
             log.warning("%s", error)
             self._fault("camera_lost", 1, str(error))
         self._state = "lost"
+        self._lost_because = str(error)
         self._epoch = None
         self.counters.reconnections += isinstance(error, CameraLost)
         self._bus.send("line", CameraLostMessage(camera=self._name, detail=str(error)))
@@ -251,6 +253,8 @@ class CameraProcess:
         if self._ring is not None:
             counters["ring_free"] = float(self._ring.free_slots())
         counters["incomplete"] = float(self._camera.incomplete_frames)
-        self._bus.send(
-            "recorder", Heartbeat(process=f"camera@{self._name}", at=time.time(), state=self._state, counters=counters)
+        state = f"lost: {self._lost_because}" if self._state == "lost" else self._state
+        beat = Heartbeat(
+            process=f"camera@{self._name}", at=time.time(), state=state, counters=counters, ok=self._state == "armed"
         )
+        self._bus.send("recorder", beat)

@@ -56,7 +56,7 @@ class LineConfig(_Section):
     """
 
     expose_window_ms: float = Field(default=100, ge=1, le=5_000)
-    max_open: int = Field(default=256, ge=1, le=4_096)
+    max_open: int = Field(default=256, ge=1, le=2_048)
 
 
 class ImagesConfig(_Section):

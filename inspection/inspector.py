@@ -190,7 +190,8 @@ class InspectorProcess:
         models = self._models.models()
         state = ", ".join(f"{product}: {digest[:12]}" for product, digest in sorted(models.items())) or "no model in service"
         counters = {**self._counters, "waiting": float(len(self._pairs) + len(self._pairing))}
-        self._bus.send("recorder", Heartbeat(process="inspector", at=time.time(), state=state, counters=counters))
+        beat = Heartbeat(process="inspector", at=time.time(), state=state, counters=counters, ok=bool(models))
+        self._bus.send("recorder", beat)
 
 
 def _frame(ring: Ring, ref: FrameRef) -> Frame:

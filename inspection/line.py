@@ -52,6 +52,8 @@ _REPEAT_NS = 1_000_000_000
 _MISSES = 3
 # A request that waited longer than this in the queue is for a part that is gone.
 _STALE_NS = 1_000_000_000
+# Rows that wait for a recorder that is away. Past this, requests are left unanswered: the requester keeps and repeats them.
+_OPEN_LIMIT = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class LineProcess:
         self._waiting: deque[TriggerRequest] = deque()
         self._hello_at = 0.0
         self._heartbeat_at = 0.0
-        self._counters = {"triggers": 0.0, "accepted": 0.0, "rejected": 0.0, "deadline_misses": 0.0}
+        self._counters = {"triggers": 0.0, "accepted": 0.0, "rejected": 0.0, "deadline_misses": 0.0, "unanswered": 0.0}
         self.running = True
 
     def run(self) -> None:
@@ -165,6 +167,9 @@ class LineProcess:
             self._ack(request, known, None)
             return
         if request.passed and self._answer_from_records(request):
+            return
+        if len(state.open) >= _OPEN_LIMIT:
+            self._counters["unanswered"] += 1
             return
         now_ns = time.monotonic_ns()
         lot = self._lookups.lot(request.lot)
@@ -389,4 +394,5 @@ class LineProcess:
         self._heartbeat_at = now
         states = ", ".join(f"{lane.camera}: {lane.state}" for lane in self._lanes.values())
         counters = {**self._counters, "open": float(len(self._state.open)), "refused_messages": float(self._bus.refused)}
-        self._bus.send("recorder", Heartbeat(process="line", at=time.time(), state=states, counters=counters))
+        ok = all(lane.ready for lane in self._lanes.values())
+        self._bus.send("recorder", Heartbeat(process="line", at=time.time(), state=states, counters=counters, ok=ok))

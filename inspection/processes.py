@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import logging
 import os
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cameras.bus import Bus
 from inspection.config import Config, prepare_directories
 from inspection.domain import LotState, Output, Reason, Verdict
+from inspection.errors import ConfigError
 from inspection.line import LineProcess, Lookups, RecordedRequest
 from inspection.messages import InspectorMessage, LineMessage, RecorderMessage
 from inspection.records.database import migrate, open_engine
@@ -40,6 +42,7 @@ def run_process(config: Config, name: str) -> None:
     )
     end_with_parent()
     prepare_directories(config)
+    lock = only_one(config, name)
     if name == "recorder":
         _run_recorder(config)
     elif name == "line":
@@ -51,7 +54,22 @@ def run_process(config: Config, name: str) -> None:
     elif name.startswith("camera@"):
         _run_camera(config, name.removeprefix("camera@"))
     else:
-        raise SystemExit(f"no process is named {name!r}; there are {', '.join(process_names(config))}")
+        raise ConfigError(f"no process is named {name!r}; there are {', '.join(process_names(config))}")
+    lock.close()
+
+
+def only_one(config: Config, name: str) -> IO[str]:
+    """Hold the lock of this name as long as the returned file is open; ConfigError if another process holds it.
+
+    Two of a kind would take each other's messages. A killed process leaves no lock behind.
+    """
+    lock = (config.run_dir / f"{name}.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise ConfigError(f"{name} runs already on {config.data_dir}; stop it, or give this station another data_dir") from None
+    return lock
 
 
 def _run_camera(config: Config, name: str) -> None:

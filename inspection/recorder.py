@@ -101,7 +101,12 @@ class RecorderProcess:
         work = _Work()
         for message in batch:
             if isinstance(message, Heartbeat):
-                self._processes[message.process] = {"at": message.at, "state": message.state, "counters": message.counters}
+                self._processes[message.process] = {
+                    "at": message.at,
+                    "state": message.state,
+                    "ok": message.ok,
+                    "counters": message.counters,
+                }
             elif isinstance(message, FaultReport):
                 work.faults.append(message)
             else:
@@ -202,7 +207,12 @@ class RecorderProcess:
             "open_triggers": float(self._ledger.open_triggers),
             "images_waiting": float(self._storer.waiting),
         }
-        self._processes["recorder"] = {"at": time.time(), "state": trouble or "recording", "counters": counters}
+        self._processes["recorder"] = {
+            "at": time.time(),
+            "state": trouble or "recording",
+            "ok": trouble is None,
+            "counters": counters,
+        }
         fresh = self._status_path.with_suffix(".new")
         try:
             fresh.write_bytes(msgspec.json.encode({"processes": self._processes}))

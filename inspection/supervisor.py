@@ -12,7 +12,7 @@ from circus import get_arbiter
 
 from cameras.simulator.control import SimulatedCamera
 from inspection.config import Config, prepare_directories
-from inspection.processes import process_names
+from inspection.processes import only_one, process_names
 from inspection.records.database import migrate, open_engine
 
 # A process that ended is noticed within this time.
@@ -25,6 +25,7 @@ _SENSOR = (1280, 1024)
 def supervise(config: Config, config_path: Path) -> None:
     """Run the station until SIGTERM or SIGINT; processes get 5 s to finish their parts."""
     prepare_directories(config)
+    lock = only_one(config, "station")
     migrate(open_engine(config.database_url))
     for camera in config.cameras:
         if camera.producer == "simulator" and not (config.simulator_dir / camera.serial).exists():
@@ -39,6 +40,7 @@ def supervise(config: Config, config_path: Path) -> None:
         loglevel="WARNING",
     )
     arbiter.start()
+    lock.close()
 
 
 def _watcher(config: Config, config_path: Path, name: str) -> dict[str, Any]:

@@ -25,6 +25,9 @@ from inspection.web.app import create_api
 from inspection.web.settings import Settings
 
 
+pytest_plugins = ["station_fixtures"]
+
+
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[Engine]:
     """A PostgreSQL server of the test run's own."""

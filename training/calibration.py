@@ -16,6 +16,10 @@ REVIEW_RATE = 0.02
 FAIL_RATE = 0.001
 """Share of good parts that the fail threshold is meant to stop."""
 UPPER_QUANTILE = 0.9
+MIN_SPREAD = 0.05
+"""Scores of good parts vary by at least this (as a fraction): images taken in one go vary less than the next weeks will."""
+MIN_IMAGE_SPREAD = 0.2
+"""Likewise for the distance of mean features, which light and sensor noise move before any patch looks strange."""
 _ZERO = 1e-6
 
 
@@ -36,8 +40,7 @@ def whole_image_scale(patch_scores: NDArray[np.float64], image_distances: NDArra
     """
     middle, spread = _location_and_spread(patch_scores)
     image_middle, image_spread = _location_and_spread(image_distances)
-    # Near-identical images would make the exponent explode; five per cent bounds it.
-    exponent = 0.5 * spread / max(image_spread, 0.05)
+    exponent = 0.5 * spread / max(image_spread, MIN_IMAGE_SPREAD)
     return float(np.exp(middle - exponent * image_middle)), exponent
 
 
@@ -59,7 +62,7 @@ def thresholds(scores: NDArray[np.float64]) -> Thresholds:
         review=limit(REVIEW_RATE),
         fail=limit(FAIL_RATE),
         rule=f"log-normal prediction limits from median and {UPPER_QUANTILE:.0%} quantile, "
-        f"stopping {REVIEW_RATE:.1%} and {FAIL_RATE:.1%} of good parts",
+        f"spread at least {MIN_SPREAD:.0%}, stopping {REVIEW_RATE:.1%} and {FAIL_RATE:.1%} of good parts",
     )
 
 
@@ -71,5 +74,4 @@ def _location_and_spread(scores: NDArray[np.float64]) -> tuple[float, float]:
     if np.median(scores) < _ZERO:
         raise TrainingError("the good images are copies of one another; take images of different good parts")
     middle, upper = np.quantile(np.log(np.maximum(scores, _ZERO)), (0.5, UPPER_QUANTILE))
-    # Images that score alike would put both thresholds onto the median; half a per cent keeps rounding from deciding.
-    return float(middle), max(float(upper - middle) / NormalDist().inv_cdf(UPPER_QUANTILE), 0.005)
+    return float(middle), max(float(upper - middle) / NormalDist().inv_cdf(UPPER_QUANTILE), MIN_SPREAD)

@@ -17,12 +17,13 @@ STALE_AFTER_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The last heartbeat of one process; ``age_s`` is None for one that never reported."""
+    """The last heartbeat of one process; ``age_s`` is None for one that never reported. ``ok``: alive, and able to do its work."""
 
     name: str
     state: str
     age_s: float | None
     alive: bool
+    ok: bool
     counters: dict[str, float]
 
 
@@ -49,14 +50,16 @@ def read_health(context: Context) -> Health:
     for name in dict.fromkeys((*settings.processes, *beats)):
         beat = beats.get(name)
         if beat is None:
-            processes.append(Process(name, "never reported", None, False, {}))
+            processes.append(Process(name, "never reported", None, False, False, {}))
             if not complaint:
                 reasons.append(f"{name} has not reported; it is starting, or its log says why it cannot")
             continue
         age_s = max(0.0, now - beat["at"])
         alive = age_s <= STALE_AFTER_S
-        processes.append(Process(name, beat["state"], round(age_s, 1), alive, beat["counters"]))
-        if not alive:
+        processes.append(Process(name, beat["state"], round(age_s, 1), alive, alive and beat["ok"], beat["counters"]))
+        if alive and not beat["ok"]:
+            reasons.append(f"{name}: {beat['state']}")
+        elif not alive:
             reasons.append(f"{name} has not reported for {age_s:.0f} s; it is being restarted, or its log says why not")
     if not _readable(context.reader):
         reasons.append("the records cannot be read; look whether the database is there and the recorder runs")
@@ -68,7 +71,12 @@ def _heartbeats(path: Path) -> tuple[dict[str, dict], str | None]:
     try:
         beats = json.loads(path.read_bytes())["processes"]
         return {
-            str(name): {"at": float(beat["at"]), "state": str(beat["state"]), "counters": dict(beat["counters"])}
+            str(name): {
+                "at": float(beat["at"]),
+                "state": str(beat["state"]),
+                "ok": bool(beat.get("ok", True)),
+                "counters": dict(beat["counters"]),
+            }
             for name, beat in beats.items()
         }, None
     except FileNotFoundError:

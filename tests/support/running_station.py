@@ -71,6 +71,7 @@ class RunningStation:
         features: dict[str, str] | None = None,
         size: tuple[int, int] = (WIDTH, HEIGHT),
         color: bool = False,
+        database_url: str | None = None,
     ) -> None:
         self.directory = directory
         self.deadline_ms = deadline_ms
@@ -84,6 +85,7 @@ class RunningStation:
 [station]
 name = "test"
 data_dir = "data"
+{f'database_url = "{database_url}"' if database_url else ""}
 
 [[cameras]]
 name = "top"

@@ -1,7 +1,9 @@
-"""One small model for all stations of these tests."""
+"""Fixtures for tests that run a whole station; a conftest.py takes them in by name."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,20 +14,14 @@ from running_station import PRODUCT, RunningStation, scene
 @pytest.fixture(scope="session")
 def plate_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained on the good parts that the stations show, in a process of its own as `station train` does it."""
-    import subprocess
-    import sys
-
     folder = tmp_path_factory.mktemp("plates")
     good = folder / "train" / "good"
     good.mkdir(parents=True)
     for number in range(1_000_000, 1_000_030):
         cv2.imwrite(str(good / f"{number}.png"), scene(number))
     models = folder / "models"
-    subprocess.run(
-        [sys.executable, "-m", "training", "train", str(folder), "--out", str(models), "--product", PRODUCT],
-        check=True,
-        timeout=240,
-    )
+    command = [sys.executable, "-m", "training", "train", str(folder), "--out", str(models), "--product", PRODUCT]
+    subprocess.run(command, check=True, timeout=240)
     return next(models.iterdir())
 
 
