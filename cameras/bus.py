@@ -16,10 +16,15 @@ from typing import Any
 import msgspec
 import zmq
 
+from cameras.messages import SCHEMA_VERSION
+
 log = logging.getLogger(__name__)
 
 # Messages that wait for one peer; at 100 parts/s this is more than a minute, and a message is below 4 KiB.
 QUEUE_LIMIT = 20_000
+
+# In front of every message: processes of different versions must not misread each other while a station is being upgraded.
+_VERSION = bytes([SCHEMA_VERSION])
 
 
 class Bus:
@@ -56,7 +61,7 @@ class Bus:
             outbox.connect(self._address(peer))
             self._outboxes[peer] = outbox
         try:
-            outbox.send(self._encoder.encode(message), zmq.NOBLOCK)
+            outbox.send(_VERSION + self._encoder.encode(message), zmq.NOBLOCK)
         except zmq.Again:
             self.refused += 1
             return False
@@ -71,10 +76,14 @@ class Bus:
                 raw = self._inbox.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            # A peer of another version, or garbage: counted and said, and the process goes on.
+            if raw[:1] != _VERSION:
+                self.garbled += 1
+                log.warning("message of version %r instead of %d: upgrade the whole station", raw[:1], SCHEMA_VERSION)
+                continue
             try:
-                yield self._decoder.decode(raw)
+                yield self._decoder.decode(raw[1:])
             except msgspec.DecodeError as error:
-                # A peer of another version or garbage: counted and said, and the process goes on.
                 self.garbled += 1
                 log.warning("message of %d bytes not understood: %s", len(raw), error)
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from cameras.errors import CameraError
 from cameras.genicam import GenicamCamera, list_devices
@@ -16,6 +16,8 @@ from inspection.config import Config
 def print_cameras(config: Config | None, producers: list[Path], features: bool) -> None:
     """Print the devices of the given producers, of those in the configuration, and of those in GENICAM_GENTL64_PATH."""
     console = Console()
+    if not console.is_terminal:
+        console.width = 140  # as wide as the longest names need
     found = list(producers)
     if config is not None:
         os.environ.setdefault("STATION_SIMULATOR", str(config.simulator_dir))
@@ -40,7 +42,9 @@ def _print_features(console: Console, producer: Path, serial: str) -> None:
     camera = GenicamCamera(producer, serial)
     camera.open()
     try:
-        table = Table("category", "feature", "type", "access", "value", title=f"camera {serial}", title_justify="left")
+        # Folded, never shortened: names are copied from here into the configuration.
+        columns = (Column(name, overflow="fold") for name in ("category", "feature", "type", "access", "value"))
+        table = Table(*columns, title=f"camera {serial}", title_justify="left")
         for feature in camera.features():
             table.add_row(feature.category, feature.name, feature.kind, feature.access, feature.value or "")
         console.print(table)

@@ -19,6 +19,8 @@ def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: s
         raise NotFound(f"product {product!r} is not configured; the configuration names {known}")
     artifact = read_artifact(path)
     manifest = artifact.manifest
+    # A model may be deployed before the station runs for the first time.
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = open_engine(config.database_url)
     migrate(engine)
     model = Model(

@@ -156,10 +156,14 @@ class Ledger:
     # --- rows ---
 
     def _insert_trigger(self, connection: Connection, ticket: Ticket) -> None:
+        request_id = ticket.request_id
+        if connection.execute(select(triggers.c.trigger_id).where(triggers.c.request_id == request_id)).first() is not None:
+            # A requester gave one name twice. Refused, this trigger would leave a gap, and all after it would wait for ever.
+            request_id = f"{request_id[:40]}#{ticket.trigger_id}"
         connection.execute(
             insert(triggers).values(
                 trigger_id=ticket.trigger_id,
-                request_id=ticket.request_id,
+                request_id=request_id,
                 lot=ticket.lot,
                 serial=ticket.serial,
                 camera=ticket.camera,

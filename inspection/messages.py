@@ -6,6 +6,10 @@ for the records.
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from cameras.messages import (
     CameraArmed,
     CameraLost,
@@ -19,17 +23,23 @@ from cameras.messages import (
 )
 from inspection.domain import Output, Reason, Verdict
 
+# What a requester may call things: the columns of the records hold that much, and a trigger that they refused would be lost.
+Name = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}\Z")]
+
+# Answers go to this inbox: a plain name, since it becomes part of a path.
+Inbox = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9@_-]{1,64}\Z")]
+
 
 class TriggerRequest(Message, frozen=True):
     """PLC to line: a part arrived. The requester keeps it until an OutputCommand answers, and sends it again with ``passed``
     when none came in time: the part is gone then, and only its record is asked for. ``request_id`` makes that idempotent.
     """
 
-    request_id: str
-    lot: str
-    serial: str
-    camera: str
-    reply_to: str
+    request_id: Name
+    lot: Name
+    serial: Name
+    camera: Name
+    reply_to: Inbox
     requested_ns: int
     passed: bool = False
 

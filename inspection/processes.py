@@ -37,6 +37,8 @@ def run_process(config: Config, name: str) -> None:
     """Run one process of the station until SIGTERM. It ends with its parent, so that nothing is left behind by a killed
     manager.
     """
+    if name not in process_names(config):
+        raise ConfigError(f"no process is named {name!r}; there are {', '.join(process_names(config))}")
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s.%(msecs)03d {name} %(levelname)s %(message)s", datefmt="%FT%T"
     )
@@ -51,10 +53,8 @@ def run_process(config: Config, name: str) -> None:
         _run_inspector(config)
     elif name == "web":
         _run_web(config)
-    elif name.startswith("camera@"):
-        _run_camera(config, name.removeprefix("camera@"))
     else:
-        raise ConfigError(f"no process is named {name!r}; there are {', '.join(process_names(config))}")
+        _run_camera(config, name.removeprefix("camera@"))
     lock.close()
 
 

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 _IDLE_S = 0.05
 _STATUS_S = 1.0
 _RETRY_S = 0.2
+# What the database says of a message that contradicts the records, or whose numbers and times no column holds.
+_REFUSALS = (SQLAlchemyError, OverflowError, ValueError)
 # How long after the start a message may still claim a frame that the former recorder owned.
 _ORPHANS_S = 2.0
 
@@ -95,6 +97,7 @@ class RecorderProcess:
             self._write_status()
         self._storer.close()
         self._record([])
+        self._commands.close(linger=200)
 
     def _record(self, batch: list[Any]) -> None:
         """Commit a batch and announce it; nothing is announced before it is durable."""
@@ -115,7 +118,7 @@ class RecorderProcess:
         work.faults += [self._storer.faults.popleft() for _ in range(len(self._storer.faults))]
         try:
             self._commit(work)
-        except SQLAlchemyError:
+        except _REFUSALS:
             # One of them contradicts the records: each gets its own transaction, so that only that one is refused.
             for single in work.split():
                 self._commit_or_refuse(single)
@@ -123,8 +126,11 @@ class RecorderProcess:
     def _commit_or_refuse(self, work: _Work) -> None:
         try:
             self._commit(work)
-        except SQLAlchemyError as error:
+        except _REFUSALS as error:
             log.exception("refused by the database: %r", work)
+            for message in work.messages:
+                if isinstance(message, Inspected):
+                    self._storer.release(message)
             self._commit(_Work(faults=[_fault("refused_message", f"{work}: {error}")]))
 
     def _commit(self, work: _Work) -> None:
@@ -138,7 +144,7 @@ class RecorderProcess:
                 with self._engine.begin() as connection:
                     self._apply(connection, work, effects)
                 break
-            except SQLAlchemyError as error:
+            except _REFUSALS as error:
                 self._ledger.restore(memory)
                 if not isinstance(error, OperationalError):
                     raise

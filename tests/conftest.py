@@ -24,7 +24,6 @@ from inspection.records.database import migrate, open_engine
 from inspection.web.app import create_api
 from inspection.web.settings import Settings
 
-
 pytest_plugins = ["station_fixtures"]
 
 

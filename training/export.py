@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from inspection.artifact import NETWORK, WEIGHTS, Parity, Precision
-from inspection.detector import CompiledNetwork
+from inspection.detector import CompiledNetwork, computing_threads
 from training.errors import ParityError
 from training.network import PatchFeatures, ScoringNetwork
 
@@ -30,7 +30,9 @@ class CompiledFeatures:
     def __init__(self, features: PatchFeatures, width: int, height: int, precisions: Sequence[Precision]) -> None:
         model, core = _convert(features, width, height, ("features",)), ov.Core()
         self._requests = {
-            precision: core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision}).create_infer_request()
+            precision: core.compile_model(
+                model, "CPU", {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": computing_threads()}
+            ).create_infer_request()
             for precision in precisions
         }
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from inspection import artifact
 from inspection.artifact import Precision
-from inspection.detector import Detector, processor_precisions
+from inspection.detector import Detector, computing_threads, processor_precisions
 from inspection.preprocessing import input_size, network_input
 from training.backbone import LITE0, Backbone, patchcore
 from training.calibration import folds, thresholds, whole_image_scale
@@ -81,10 +81,13 @@ def train(
 ) -> TrainedModel:
     """Train on good images of one product and store the model as ``models_dir/<digest>/``.
 
-    The same images, seed and machine give the same network and thresholds. Raises TrainingError if too few images are
-    readable, ParityError if the exported network scores differently, ModelError if it cannot be stored.
+    The same images, seed and machine give the same network and thresholds. Sets torch's number of threads.
+
+    Raises TrainingError if too few images are readable, ParityError if the exported network scores differently,
+    ModelError if the model cannot be stored.
     """
     started = time.monotonic()
+    torch.set_num_threads(computing_threads())
     model = patchcore(backbone)
     network_features = PatchFeatures(model, backbone.mean, backbone.std)
     patches = _read(images, network_features, progress)

@@ -17,7 +17,7 @@ STALE_AFTER_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The last heartbeat of one process; ``age_s`` is None for one that never reported. ``ok``: alive, and able to do its work."""
+    """The last heartbeat of one process; ``age_s`` is None if it never reported. ``ok``: alive, and able to do its work."""
 
     name: str
     state: str

@@ -46,3 +46,21 @@ def test_lost_duplicate_corrupt_and_incomplete_frames_never_swap_images(station:
         reasons = set(summary.reasons)
         assert {"frame_lost", "frame_corrupt", "desync"} <= reasons, reasons
         assert PARTS * 0.7 < inspected < PARTS
+
+
+def test_edges_that_nobody_asked_for_cost_parts_and_never_swap_images(station: RunningStation) -> None:
+    def parts_with_noise() -> Iterator[CellPart]:
+        for number, part in enumerate(station.parts("L1", range(400))):
+            if number % 40 == 20:
+                # Shows the former part once more, between its own edge and the next part's.
+                station.camera.edge()
+            yield part
+
+    with station:
+        station.open_lot("L1")
+        station.convey(parts_with_noise(), RATE)
+        station.check_invariants("L1")
+        inspected = sum(row["verdict"] != "not_inspected" for row in station.rows("L1"))
+        station.wait_until(lambda: station.check_images("L1") >= inspected, 30, "all images to be stored")
+        assert "desync" in station.summary("L1").reasons
+        assert inspected > 100

@@ -199,6 +199,16 @@ def test_a_part_that_cannot_be_exposed_has_its_row_and_is_rejected(
         assert peers.exposed().trigger_count == 1
 
 
+@pytest.mark.parametrize("lot", ["", "L" * 65, "L\0", "L\n"])
+def test_a_request_with_a_name_that_no_record_holds_is_not_understood(peers: LinePeers, lot: str) -> None:
+    with peers.armed_line():
+        peers.ask(lot=lot)
+        peers.answer_comes_last()
+        assert peers.cell.came(TriggerAck) == []
+        assert [ticket.lot for ticket in peers.recorder.came(Ticket)] == ["barrier"]
+        assert peers.ack(peers.ask(lot="Los № 7 / Ä")).trigger_id == LAST_TRIGGER_ID + 2
+
+
 def test_a_lot_is_looked_up_for_every_part(peers: LinePeers) -> None:
     with peers.armed_line():
         peers.exposed()

@@ -20,12 +20,13 @@ from sqlalchemy import Connection, Table, event, func, select
 from cameras.bus import Bus
 from cameras.messages import FrameRef
 from cameras.ring import Ring, SlotState
-from inspection.commands import Command, Done, Reply
+from inspection.commands import Command, Reply
 from inspection.domain import Reason, Verdict
 from inspection.images import ImageStore
 from inspection.messages import Inspected, LineMessage, Recorded, RecorderMessage, Ticket
 from inspection.recorder import RecorderProcess
 from inspection.records.database import migrate, open_engine
+from inspection.records.tables import inspections
 from inspection.rings import Rings
 from inspection.storer import Storer
 
@@ -91,7 +92,9 @@ class RecorderPeers:
         self.line.send("recorder", ticket)
         return ticket
 
-    def judge(self, ticket: Ticket, pixels: NDArray[np.uint8], verdict: Verdict = Verdict.PASS) -> Inspected:
+    def judge(
+        self, ticket: Ticket, pixels: NDArray[np.uint8], verdict: Verdict = Verdict.PASS, *, frame_id: int | None = None
+    ) -> Inspected:
         """The inspector's verdict, sent, with the frame in the ring."""
         slot = self.ring.acquire()
         assert slot is not None
@@ -108,7 +111,7 @@ class RecorderPeers:
             pixel_format="Mono8",
             width=WIDTH,
             height=HEIGHT,
-            frame_id=ticket.trigger_id,
+            frame_id=ticket.trigger_id if frame_id is None else frame_id,
             trigger_count=ticket.trigger_id,
             timestamp_ns=now_ns,
             exposed_ns=now_ns,
@@ -141,8 +144,6 @@ class RecorderPeers:
         message = self.line.expect(Recorded)
         assert (message.trigger_id, message.verdict, message.reason) == (ticket.trigger_id, verdict, reason)
         with self.reader.connect() as connection:
-            from inspection.records.tables import inspections
-
             row = connection.execute(select(inspections).where(inspections.c.seq == message.seq)).one()
         assert (row.trigger_id, row.verdict, row.reason, row.serial) == (ticket.trigger_id, verdict, reason, ticket.serial)
         return message
@@ -197,6 +198,3 @@ def recorder_peers(data_dir: Path) -> Iterator[RecorderPeers]:
         peers = RecorderPeers(Path(run_dir), data_dir)
         yield peers
         peers.close()
-
-
-__all__ = ["HEIGHT", "SLOTS", "WIDTH", "Done", "RecorderPeers", "recorder_peers"]

@@ -48,16 +48,18 @@ def test_garbage_and_unexpected_kinds_are_counted_and_do_not_stop_the_receiver(r
     sender = Bus(run_dir, "a", CameraReady)
     raw = zmq.Context.instance().socket(zmq.PUSH)
     raw.connect(f"ipc://{run_dir}/b.inbox")
-    raw.send(b"\xff\x00garbage")
+    raw.send(b"\x01\xff\x00garbage")
+    raw.send(b"\x63\x80of another version")
+    raw.send(b"")
     sender.send("b", Desync(camera="top", camera_epoch=1, detail="not for this inbox"))
     sender.send("b", CameraReady(camera="good"))
     received: list[str] = []
     for _ in range(50):
         received += [message.camera for message in receiver.receive(0.1)]
-        if received and receiver.garbled == 2:
+        if received and receiver.garbled == 4:
             break
     assert received == ["good"]
-    assert receiver.garbled == 2
+    assert receiver.garbled == 4
     raw.close(0)
     sender.close()
     receiver.close()

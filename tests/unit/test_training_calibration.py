@@ -37,7 +37,7 @@ def test_one_bad_image_among_thirty_good_ones_does_not_raise_the_thresholds_to_i
 
 def test_equal_scores_keep_a_distance_between_good_and_stopped() -> None:
     limits = thresholds(np.full(20, 7.0))
-    assert 7.0 < limits.review < limits.fail < 8.0
+    assert 7.5 < limits.review < 8.0 < limits.fail < 9.0
 
 
 def test_copies_of_one_image_are_refused() -> None:

@@ -1,0 +1,354 @@
+"""The inspector process with a real model: pairs become verdicts, and every other frame is said, counted and let go."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from peers import Peer, in_thread
+
+import inspection.inspector
+from cameras.bus import Bus
+from cameras.frame import Frame, PixelFormat
+from cameras.messages import CameraArmed, Desync, FaultReport, FrameRef, Heartbeat, Loss, TriggerLost
+from cameras.ring import Ring, SlotState
+from inspection.artifact import Thresholds, read_artifact, write_artifact
+from inspection.detector import Detector
+from inspection.domain import Verdict
+from inspection.inspector import InspectorProcess, ModelShelf
+from inspection.messages import Inspected, InspectorMessage, InspectorStarted, LineMessage, RecorderMessage, Ticket
+from inspection.rings import Rings
+from inspection.verdict import decide
+from training.dataset import TrainingImage
+from training.train import train
+
+SIZE, SLOTS = 96, 6
+WINDOW_NS = 100_000_000
+
+
+def scene(seed: int, scratched: bool = False) -> NDArray[np.uint8]:
+    """A bright plate with a dark slot; ``scratched`` is a defect that nobody overlooks."""
+    random = np.random.default_rng(seed)
+    image = random.normal(90, 6, (SIZE, SIZE))
+    image[20:76, 24:72] += 50
+    image[30:40, 30:60] -= 40
+    if scratched:
+        image[50:70, 30:66] = random.choice([0, 255], (20, 36))
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    images = [
+        TrainingImage(f"{seed}.png", hashlib.sha256(bytes([seed])).hexdigest(), lambda seed=seed: frame(scene(seed)))
+        for seed in range(100, 112)
+    ]
+    return train(images, "plate", tmp_path_factory.mktemp("models")).path
+
+
+@pytest.fixture(scope="module")
+def detector(model: Path) -> Detector:
+    """Says what the process must say too."""
+    return Detector.load(model)
+
+
+def frame(pixels: NDArray[np.uint8]) -> Frame:
+    return Frame(pixels, PixelFormat.Mono8, frame_id=1, timestamp_ns=0, received_ns=0)
+
+
+class InspectorPeers:
+    """``in_service`` is what the records say of the deployments."""
+
+    def __init__(self, run_dir: Path, in_service: dict[str, tuple[str, Path]]) -> None:
+        self.run_dir = run_dir
+        self.in_service = in_service
+        self.line = Peer(run_dir, "line", LineMessage)
+        self.camera = Peer(run_dir, "camera@top", LineMessage)
+        self.recorder = Peer(run_dir, "recorder", RecorderMessage)
+        self.ring = Ring.create(run_dir, "top", SLOTS, SIZE * SIZE)
+        self._counts = itertools.count(1)
+
+    @contextmanager
+    def inspector(self) -> Iterator[None]:
+        bus = Bus(self.run_dir, "inspector", InspectorMessage)
+        with in_thread(InspectorProcess(bus, Rings(self.run_dir), ModelShelf(lambda: dict(self.in_service))), bus):
+            self.line.expect(InspectorStarted)
+            yield
+
+    def ticket(self, *, product: str = "plate", deadline_ms: float = 60_000, epoch: int = 1, age_ms: float = 0) -> Ticket:
+        """The next trigger, not sent yet."""
+        count = next(self._counts)
+        now_ns = time.monotonic_ns() - int(age_ms * 1e6)
+        return Ticket(
+            trigger_id=count,
+            line_epoch=1,
+            request_id=f"R{count}",
+            lot="L",
+            serial=f"S{count}",
+            camera="top",
+            product=product,
+            camera_epoch=epoch,
+            trigger_count=count,
+            triggered_at=time.time(),
+            requested_ns=now_ns,
+            issued_ns=now_ns,
+            expose_until_ns=now_ns + WINDOW_NS,
+            deadline_ms=deadline_ms,
+        )
+
+    def frame(self, ticket: Ticket, pixels: NDArray[np.uint8], *, after_ms: float = 1, pixel_format: str = "Mono8") -> FrameRef:
+        """The frame of a trigger, in the ring, exposed so long after the ticket was issued; its reference is not sent yet."""
+        assert ticket.camera_epoch is not None
+        assert ticket.trigger_count is not None
+        slot = self.ring.acquire()
+        assert slot is not None
+        self.ring.write(slot, pixels)
+        return FrameRef(
+            camera="top",
+            camera_epoch=ticket.camera_epoch,
+            ring=self.ring.path.name,
+            slot=slot,
+            slot_seq=self.ring.publish(slot),
+            pixel_format=pixel_format,
+            width=SIZE,
+            height=SIZE,
+            frame_id=ticket.trigger_count,
+            trigger_count=ticket.trigger_count,
+            timestamp_ns=1,
+            exposed_ns=ticket.issued_ns + int(after_ms * 1e6),
+            clock_error_ns=1_000,
+            received_ns=time.monotonic_ns(),
+            exposure_us=100.0,
+        )
+
+    def send(self, ticket: Ticket | None = None, ref: FrameRef | None = None) -> None:
+        if ticket is not None:
+            self.line.send("inspector", ticket)
+        if ref is not None:
+            self.camera.send("inspector", ref)
+
+    def part(self, pixels: NDArray[np.uint8], **values: object) -> tuple[Ticket, FrameRef]:
+        """A ticket and its frame, sent."""
+        ticket = self.ticket(**values)
+        ref = self.frame(ticket, pixels)
+        self.send(ticket, ref)
+        return ticket, ref
+
+    def inspected(self, ticket: Ticket) -> Inspected:
+        """The verdict on this trigger, with the frame handed on to the recorder, which lets it go."""
+        message = self.recorder.expect(Inspected)
+        assert message.trigger_id == ticket.trigger_id
+        self.ring.release(message.frame.slot, message.frame.slot_seq, SlotState.STORING)
+        return message
+
+    def lost(self, ref: FrameRef, loss: Loss) -> str:
+        """The line and the recorder hear of this frame's loss; returns the detail."""
+        message = self.line.expect(TriggerLost)
+        assert (message.camera, message.camera_epoch, message.trigger_counts) == ("top", ref.camera_epoch, (ref.trigger_count,))
+        assert message.loss is loss
+        fault = self.recorder.expect(FaultReport)
+        assert (fault.source, fault.kind, fault.count, fault.detail) == ("inspector", loss.value, 1, message.detail)
+        return message.detail
+
+    def until_free(self) -> None:
+        until = time.monotonic() + 5
+        while self.ring.free_slots() < SLOTS:
+            assert time.monotonic() < until, self.ring.states()
+            time.sleep(0.002)
+
+    def close(self) -> None:
+        for peer in (self.line, self.camera, self.recorder):
+            peer.close()
+
+
+@pytest.fixture
+def peers(model: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch) -> Iterator[InspectorPeers]:
+    monkeypatch.setattr(inspection.inspector, "_HEARTBEAT_S", 0.02)
+    # Socket paths are short; pytest's are not.
+    with tempfile.TemporaryDirectory(prefix="inspector-") as run_dir:
+        peers = InspectorPeers(Path(run_dir), {"plate": (detector.digest, model)})
+        yield peers
+        peers.close()
+
+
+# --- pairs ---
+
+
+@pytest.mark.parametrize("frame_first", [False, True])
+def test_a_pair_becomes_the_verdict_of_the_model_in_service(peers: InspectorPeers, detector: Detector, frame_first: bool) -> None:
+    with peers.inspector():
+        verdicts = []
+        for seed, scratched in ((1, False), (2, True), (3, False)):
+            ticket = peers.ticket()
+            ref = peers.frame(ticket, scene(seed, scratched))
+            if frame_first:
+                peers.send(ref=ref)
+                peers.recorder.expect(Heartbeat, lambda beat: beat.counters["waiting"] == 1)
+                peers.send(ticket)
+            else:
+                peers.send(ticket, ref)
+            message = peers.inspected(ticket)
+            expected = detector.inspect(frame(scene(seed, scratched)))
+            assert (message.score, message.p_value) == (expected.score, expected.p_value)
+            assert message.verdict is decide(expected.score, detector.review_threshold, detector.fail_threshold)
+            assert (message.model, message.frame) == (detector.digest, ref)
+            assert len(message.regions) == len(expected.regions)
+            map_ = np.frombuffer(message.map_f16, "<f2").reshape(message.map_height, message.map_width)
+            np.testing.assert_array_equal(map_, expected.anomaly_map.astype("<f2"))
+            assert {"expose", "transfer", "queue", "preprocess", "infer", "total"} <= message.timings_ms.keys()
+            verdicts.append(message.verdict)
+        assert verdicts[1] is Verdict.FAIL
+        assert verdicts[0] is verdicts[2] is Verdict.PASS
+        assert peers.line.came(Desync) == []
+    assert peers.ring.free_slots() == SLOTS
+
+
+def test_models_change_between_two_parts_without_losing_one(peers: InspectorPeers, model: Path, tmp_path: Path) -> None:
+    former = read_artifact(model)
+    stricter = msgspec.structs.replace(
+        former.manifest, thresholds=Thresholds(review=1e-6, fail=1e6, rule="everything is reviewed")
+    )
+    path, digest = write_artifact(tmp_path, stricter, former.files)
+    judged: list[Inspected] = []
+    with peers.inspector():
+        until = time.monotonic() + 10
+        while not judged or judged[-1].model != digest:
+            assert time.monotonic() < until, "the new model does not come into service"
+            ticket, _ = peers.part(scene(len(judged)))
+            judged.append(peers.inspected(ticket))
+            if len(judged) == 5:
+                peers.in_service["plate"] = (digest, path)
+        for _ in range(5):
+            ticket, _ = peers.part(scene(len(judged)))
+            judged.append(peers.inspected(ticket))
+    models = [message.model for message in judged]
+    changed = models.index(digest)
+    assert changed >= 5
+    assert models == [former.digest] * changed + [digest] * (len(models) - changed)
+    assert [message.trigger_id for message in judged] == list(range(1, len(judged) + 1))
+    assert {message.verdict for message in judged[changed:]} == {Verdict.REVIEW}
+    assert {message.review_threshold for message in judged[changed:]} == {1e-6}
+
+
+def test_a_model_that_was_altered_is_refused_and_the_former_one_stays(
+    peers: InspectorPeers, model: Path, detector: Detector, tmp_path: Path
+) -> None:
+    with peers.inspector():
+        peers.in_service["plate"] = ("0" * 64, model)
+        fault = peers.recorder.expect(FaultReport)
+        assert (fault.kind, fault.detail.startswith("model 000000000000 for product plate: ")) == ("model_refused", True)
+        ticket, _ = peers.part(scene(1))
+        assert peers.inspected(ticket).model == detector.digest
+
+
+# --- what is not judged ---
+
+
+def test_without_a_model_for_the_product_nothing_is_judged(peers: InspectorPeers) -> None:
+    with peers.inspector():
+        _, ref = peers.part(scene(1), product="flange")
+        assert "no model is in service for product flange; deploy one" in peers.lost(ref, Loss.NO_MODEL)
+        peers.until_free()
+
+
+def test_a_frame_that_comes_after_the_deadline_is_not_judged(peers: InspectorPeers) -> None:
+    with peers.inspector():
+        _, ref = peers.part(scene(1), deadline_ms=50, age_ms=51)
+        peers.lost(ref, Loss.DEADLINE)
+        peers.until_free()
+        ticket, _ = peers.part(scene(2))
+        peers.inspected(ticket)
+
+
+def test_a_slot_that_was_taken_back_is_a_lost_frame(peers: InspectorPeers) -> None:
+    with peers.inspector():
+        ticket = peers.ticket()
+        ref = peers.frame(ticket, scene(1))
+        peers.ring.release(ref.slot, ref.slot_seq, SlotState.READY)
+        others = [peers.frame(peers.ticket(), scene(9)) for _ in range(SLOTS)]
+        peers.send(ticket, ref)
+        assert peers.lost(ref, Loss.FRAME_LOST) == f"slot {ref.slot} holds frame {SLOTS + 1} as READY, not frame 1 as READY"
+        for other in others:
+            peers.ring.release(other.slot, other.slot_seq, SlotState.READY)
+        following, _ = peers.part(scene(2))
+        peers.inspected(following)
+
+
+def test_a_ring_that_is_gone_is_a_lost_frame(peers: InspectorPeers) -> None:
+    with peers.inspector():
+        ticket = peers.ticket()
+        ref = peers.frame(ticket, scene(1))
+        peers.ring.path.unlink()
+        peers.send(ticket, ref)
+        assert "is gone" in peers.lost(ref, Loss.FRAME_LOST)
+
+
+def test_a_frame_that_the_detector_cannot_read_is_an_error_of_this_part_alone(peers: InspectorPeers) -> None:
+    with peers.inspector():
+        ticket = peers.ticket()
+        ref = peers.frame(ticket, scene(1), pixel_format="Mono99")
+        peers.send(ticket, ref)
+        assert "Mono99" in peers.lost(ref, Loss.DETECTOR_ERROR)
+        peers.until_free()
+        following, _ = peers.part(scene(2))
+        peers.inspected(following)
+
+
+# --- frames that belong to no trigger ---
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "says"),
+    [
+        (None, "no trigger was issued for count 1"),
+        (-20, "before trigger 1 was issued"),
+        (130, "after the exposure window of trigger 1"),
+    ],
+)
+def test_a_frame_that_no_trigger_explains_is_a_desync(peers: InspectorPeers, after_ms: float | None, says: str) -> None:
+    with peers.inspector():
+        ticket = peers.ticket()
+        ref = peers.frame(ticket, scene(1), after_ms=after_ms or 1)
+        peers.send(None if after_ms is None else ticket, ref)
+        desync = peers.line.expect(Desync)
+        assert (desync.camera, desync.camera_epoch) == ("top", 1)
+        assert says in desync.detail
+        assert peers.recorder.expect(FaultReport).kind == "extra_frame"
+        peers.until_free()
+        assert peers.recorder.came(Inspected) == []
+
+
+def test_frames_of_a_former_epoch_are_let_go_without_a_word(peers: InspectorPeers) -> None:
+    with peers.inspector():
+        early = peers.ticket(epoch=1)
+        peers.send(ref=peers.frame(early, scene(1)))
+        peers.recorder.expect(Heartbeat, lambda beat: beat.counters["waiting"] == 1)
+        peers.camera.send("inspector", CameraArmed(camera="top", camera_epoch=2))
+        late = peers.ticket(epoch=1)
+        peers.send(ref=peers.frame(late, scene(2)))
+        peers.until_free()
+        ticket, _ = peers.part(scene(3), epoch=2)
+        peers.inspected(ticket)
+        assert peers.line.came(Desync) == []
+        assert peers.recorder.came(FaultReport) == []
+
+
+def test_a_new_inspector_judges_what_is_announced_and_frees_what_its_predecessor_left(peers: InspectorPeers) -> None:
+    for _ in range(2):
+        peers.frame(peers.ticket(), scene(0))
+    ticket, _ = peers.part(scene(1))  # in flight while no inspector runs
+    with peers.inspector():
+        peers.inspected(ticket)
+        faults = [peers.recorder.expect(FaultReport) for _ in range(2)]
+        assert {fault.kind for fault in faults} == {"frame_lost"}
+        assert all("left by the former inspector" in fault.detail for fault in faults)
+        peers.until_free()

@@ -1,0 +1,99 @@
+"""The recorder when the database refuses: a full disk is waited for, a message that contradicts the records is refused alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recorder_peers import HEIGHT, WIDTH, RecorderPeers, recorder_peers
+
+from cameras.messages import FaultReport
+from inspection.commands import Done, OpenLot, Refused
+from inspection.domain import Reason, Verdict
+from inspection.messages import NotInspected, Recorded
+from inspection.records.tables import faults, lots, triggers
+
+
+@pytest.fixture
+def peers(tmp_path: Path) -> Iterator[RecorderPeers]:
+    with recorder_peers(tmp_path) as peers:
+        yield peers
+
+
+PIXELS = np.zeros((HEIGHT, WIDTH), np.uint8)
+
+
+def test_a_full_disk_announces_nothing_until_it_can_be_written(peers: RecorderPeers) -> None:
+    with peers.recorder():
+        before = peers.ticket()
+        peers.judge(before, PIXELS)
+        peers.recorded(before, Verdict.PASS)
+        peers.fill_disk(True)
+        # Too much for the pages that the database has.
+        ticket = peers.ticket(request_id="R" * 100_000)
+        peers.judge(ticket, PIXELS)
+        status = peers.until(lambda: "full" in peers.status().get("recorder", {}).get("state", "") and peers.status())
+        assert "cannot write: database or disk is full" in status["recorder"]["state"]
+        peers.until(lambda: peers.status()["recorder"]["counters"]["failed_commits"] >= 3)
+        assert peers.line.came(Recorded) == []
+        assert peers.count(triggers) == 1
+        peers.fill_disk(False)
+        assert peers.recorded(ticket, Verdict.PASS).seq == 2
+        peers.until(lambda: peers.status()["recorder"]["state"] == "recording")
+        following = peers.ticket()
+        peers.judge(following, PIXELS)
+        assert peers.recorded(following, Verdict.PASS).seq == 3
+    assert peers.count(faults) == 0
+
+
+def test_a_command_that_cannot_be_written_is_refused_and_tells_to_try_again(peers: RecorderPeers) -> None:
+    with peers.recorder():
+        peers.fill_disk(True)
+        reply = peers.command(OpenLot(lot="L", product="p" * 64))
+        while isinstance(reply, Done):  # there may be room for some
+            reply = peers.command(OpenLot(lot=f"L{time.monotonic_ns()}", product="p" * 64))
+        assert isinstance(reply, Refused)
+        assert reply.code == "unavailable"
+        assert reply.detail.endswith("try again")
+        peers.fill_disk(False)
+        assert peers.command(OpenLot(lot="L2", product="plate")) == Done(lot="L2")
+        assert "L2" in {row.lot for row in peers.rows(lots)}
+
+
+def test_a_message_that_the_database_cannot_hold_is_refused_alone(peers: RecorderPeers) -> None:
+    with peers.recorder():
+        with peers.engine.begin():  # what follows waits, and comes in one batch
+            tickets = [peers.ticket() for _ in range(3)]
+            peers.judge(tickets[0], PIXELS)
+            # Frame ids of cameras have 64 bits, columns one less.
+            peers.judge(tickets[1], PIXELS, frame_id=2**64 - 1)
+            peers.line.send(
+                "recorder", FaultReport(at=time.time(), source="line", kind="desync", count=1, detail="told by the test")
+            )
+            peers.judge(tickets[2], PIXELS, Verdict.FAIL)
+        announced = {
+            message.trigger_id: message.verdict for message in (peers.line.expect(Recorded), peers.line.expect(Recorded))
+        }
+        assert announced == {1: Verdict.PASS, 3: Verdict.FAIL}
+        # It is said, nothing is left behind, and the part can still be closed.
+        peers.until(lambda: {row.kind for row in peers.rows(faults)} == {"refused_message", "desync"})
+        peers.until(peers.all_slots_free)
+        peers.line.send("recorder", NotInspected(trigger_id=2, reason=Reason.DEADLINE, decided_at=time.time()))
+        peers.recorded(tickets[1], Verdict.NOT_INSPECTED, Reason.DEADLINE)
+
+
+def test_a_request_named_like_a_former_one_is_a_trigger_of_its_own(peers: RecorderPeers) -> None:
+    """A PLC that numbers its requests from 1 again after a restart must not stop the recording."""
+    with peers.recorder():
+        for name in ("R1", "R" * 64):
+            for verdict in (Verdict.PASS, Verdict.FAIL, Verdict.REVIEW):
+                ticket = peers.ticket(request_id=name)
+                peers.judge(ticket, PIXELS, verdict)
+                peers.recorded(ticket, verdict)
+        names = [row.request_id for row in peers.rows(triggers)]
+        assert (names[0], names[3]) == ("R1", "R" * 64), "the first one keeps its name"
+        assert len(set(names)) == 6
+        assert max(len(name) for name in names) <= 64
