@@ -6,8 +6,9 @@ import hashlib
 import itertools
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -15,17 +16,23 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from peers import Peer, in_thread
+from sqlalchemy import Engine
 
 import inspection.inspector
 from cameras.bus import Bus
 from cameras.frame import Frame, PixelFormat
 from cameras.messages import CameraArmed, Desync, FaultReport, FrameRef, Heartbeat, Loss, TriggerLost
 from cameras.ring import Ring, SlotState
-from inspection.artifact import Thresholds, read_artifact, write_artifact
+from inspection.artifact import WEIGHTS, Thresholds, read_artifact, write_artifact
+from inspection.config import CameraConfig, Config, ProductConfig, StationConfig
+from inspection.deploying import deploy_artifact
 from inspection.detector import Detector
-from inspection.domain import Verdict
+from inspection.domain import Model, Verdict
 from inspection.inspector import InspectorProcess, ModelShelf
 from inspection.messages import Inspected, InspectorMessage, InspectorStarted, LineMessage, RecorderMessage, Ticket
+from inspection.processes import models_in_service
+from inspection.records.database import open_engine
+from inspection.records.deployments import deploy, register_model
 from inspection.rings import Rings
 from inspection.verdict import decide
 from training.dataset import TrainingImage
@@ -66,9 +73,9 @@ def frame(pixels: NDArray[np.uint8]) -> Frame:
 
 
 class InspectorPeers:
-    """``in_service`` is what the records say of the deployments."""
+    """``in_service`` tells what is deployed: {product: (digest, artifact directory)}."""
 
-    def __init__(self, run_dir: Path, in_service: dict[str, tuple[str, Path]]) -> None:
+    def __init__(self, run_dir: Path, in_service: Callable[[], dict[str, tuple[str, Path]]]) -> None:
         self.run_dir = run_dir
         self.in_service = in_service
         self.line = Peer(run_dir, "line", LineMessage)
@@ -80,7 +87,7 @@ class InspectorPeers:
     @contextmanager
     def inspector(self) -> Iterator[None]:
         bus = Bus(self.run_dir, "inspector", InspectorMessage)
-        with in_thread(InspectorProcess(bus, Rings(self.run_dir), ModelShelf(lambda: dict(self.in_service))), bus):
+        with in_thread(InspectorProcess(bus, Rings(self.run_dir), ModelShelf(self.in_service)), bus):
             self.line.expect(InspectorStarted)
             yield
 
@@ -175,7 +182,7 @@ def peers(model: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(inspection.inspector, "_HEARTBEAT_S", 0.02)
     # Socket paths are short; pytest's are not.
     with tempfile.TemporaryDirectory(prefix="inspector-") as run_dir:
-        peers = InspectorPeers(Path(run_dir), {"plate": (detector.digest, model)})
+        peers = InspectorPeers(Path(run_dir), lambda: {"plate": (detector.digest, model)})
         yield peers
         peers.close()
 
@@ -212,12 +219,33 @@ def test_a_pair_becomes_the_verdict_of_the_model_in_service(peers: InspectorPeer
     assert peers.ring.free_slots() == SLOTS
 
 
-def test_models_change_between_two_parts_without_losing_one(peers: InspectorPeers, model: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def station(tmp_path: Path) -> Config:
+    """A station that never ran: it has no database yet."""
+    return Config(
+        station=StationConfig(data_dir=tmp_path / "data"),
+        cameras=(CameraConfig(name="top", serial="SIM1"),),
+        products=(ProductConfig(part_number="plate", camera="top"),),
+    )
+
+
+@pytest.fixture
+def reader(station: Config) -> Iterator[Engine]:
+    engine = open_engine(station.database_url, read_only=True)
+    yield engine
+    engine.dispose()
+
+
+def test_models_change_between_two_parts_without_losing_one(
+    peers: InspectorPeers, model: Path, station: Config, reader: Engine, tmp_path: Path
+) -> None:
     former = read_artifact(model)
     stricter = msgspec.structs.replace(
         former.manifest, thresholds=Thresholds(review=1e-6, fail=1e6, rule="everything is reviewed")
     )
     path, digest = write_artifact(tmp_path, stricter, former.files)
+    deploy_artifact(station, model, "plate", "test", "the first")
+    peers.in_service = lambda: models_in_service(reader, station)
     judged: list[Inspected] = []
     with peers.inspector():
         until = time.monotonic() + 10
@@ -226,7 +254,7 @@ def test_models_change_between_two_parts_without_losing_one(peers: InspectorPeer
             ticket, _ = peers.part(scene(len(judged)))
             judged.append(peers.inspected(ticket))
             if len(judged) == 5:
-                peers.in_service["plate"] = (digest, path)
+                deploy_artifact(station, path, "plate", "test", "the second")
         for _ in range(5):
             ticket, _ = peers.part(scene(len(judged)))
             judged.append(peers.inspected(ticket))
@@ -239,15 +267,26 @@ def test_models_change_between_two_parts_without_losing_one(peers: InspectorPeer
     assert {message.review_threshold for message in judged[changed:]} == {1e-6}
 
 
-def test_a_model_that_was_altered_is_refused_and_the_former_one_stays(
-    peers: InspectorPeers, model: Path, detector: Detector, tmp_path: Path
+def test_a_model_that_was_altered_after_its_deployment_is_refused_and_the_former_stays(
+    peers: InspectorPeers, model: Path, detector: Detector, station: Config, reader: Engine, tmp_path: Path
 ) -> None:
+    former = read_artifact(model)
+    path, digest = write_artifact(tmp_path, msgspec.structs.replace(former.manifest, algorithm="another"), former.files)
+    deploy_artifact(station, model, "plate", "test", "the first")
+    peers.in_service = lambda: models_in_service(reader, station)
     with peers.inspector():
-        peers.in_service["plate"] = ("0" * 64, model)
+        # Between two looks of the inspector, so that it never sees the model whole.
+        with open_engine(station.database_url).begin() as connection:
+            register_model(connection, Model(digest, "plate", str(path), "another", datetime.now(UTC), {}))
+            with (path / WEIGHTS).open("r+b") as file:
+                file.write(b"altered")
+            deploy(connection, station.station.name, "plate", digest, "test", "the second")
         fault = peers.recorder.expect(FaultReport)
-        assert (fault.kind, fault.detail.startswith("model 000000000000 for product plate: ")) == ("model_refused", True)
+        assert fault.kind == "model_refused"
+        assert fault.detail.startswith(f"model {digest[:12]} for product plate: {WEIGHTS} of the model in {path} was altered")
         ticket, _ = peers.part(scene(1))
         assert peers.inspected(ticket).model == detector.digest
+        assert peers.recorder.came(FaultReport) == [], "it is said once"
 
 
 # --- what is not judged ---
