@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # Messages that wait for one peer; at 100 parts/s this is more than a minute, and a message is below 4 KiB.
 QUEUE_LIMIT = 20_000
+# Inboxes that one process writes to; more are refused, so that requesters with ever new names cannot use up sockets.
+PEER_LIMIT = 256
 
 # In front of every message: processes of different versions must not misread each other while a station is being upgraded.
 _VERSION = bytes([SCHEMA_VERSION])
@@ -53,6 +55,9 @@ class Bus:
         """Queue a message for a peer; False (and counted) if the peer has been away so long that its queue is full."""
         outbox = self._outboxes.get(peer)
         if outbox is None:
+            if len(self._outboxes) == PEER_LIMIT:
+                self.refused += 1
+                return False
             outbox = self._context.socket(zmq.PUSH)
             outbox.setsockopt(zmq.SNDHWM, QUEUE_LIMIT)
             outbox.setsockopt(zmq.LINGER, 200)

@@ -25,7 +25,7 @@ from cameras.errors import CameraError, CameraLost, CameraNotFound, FeatureError
 from cameras.frame import Frame, PixelFormat
 
 log = logging.getLogger(__name__)
-logging.getLogger("harvesters").setLevel(logging.CRITICAL)
+logging.getLogger("harvesters.core").setLevel(logging.CRITICAL)
 
 FeatureValue = bool | int | float | str
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.exc import OperationalError
 
 from cameras.errors import CameraError
 from inspection import config as configuration
@@ -106,5 +107,10 @@ def _run(action: object) -> None:
     try:
         action()  # type: ignore[operator]
     except (StationError, CameraError) as error:
-        typer.secho(f"station: {error}", err=True, fg=typer.colors.RED)
-        raise typer.Exit(1) from None
+        message = str(error)
+    except OperationalError as error:
+        message = f"the database cannot be used: {error.orig}; see database_url in the configuration"
+    else:
+        return
+    typer.secho(f"station: {message}", err=True, fg=typer.colors.RED)
+    raise typer.Exit(1)

@@ -64,7 +64,8 @@ class Lane:
         self.edges.clear()
         self.wants_arming = False
         self.asked_epoch = now_ns
-        self.state = "arming"
+        if self.state != "desync":  # parts that pass until the camera is armed are told the cause
+            self.state = "arming"
         return now_ns
 
     def armed(self, epoch: int) -> bool:

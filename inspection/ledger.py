@@ -257,6 +257,10 @@ class Ledger:
         while len(self._early) > _EARLY_LIMIT:
             effects.to_release.append(self._early.popitem(last=False)[1])
 
+    def forget_early(self, trigger_id: int) -> Inspected | None:
+        """Take back a verdict that came before its ticket."""
+        return self._early.pop(trigger_id, None)
+
     # --- what a failed commit must undo ---
 
     def remember(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cameras.bus import Bus
@@ -26,7 +25,9 @@ from cameras.messages import (
 )
 from inspection.config import Config
 from inspection.domain import LotState, Output, Reason, Verdict
+from inspection.errors import Unavailable
 from inspection.lane import Lane
+from inspection.lookups import Lookups
 from inspection.messages import (
     InspectorStarted,
     LineStarted,
@@ -54,24 +55,6 @@ _MISSES = 3
 _STALE_NS = 1_000_000_000
 # Rows that wait for a recorder that is away. Past this, requests are left unanswered: the requester keeps and repeats them.
 _OPEN_LIMIT = 4_096
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedRequest:
-    """What the records know of a request that was numbered before."""
-
-    trigger_id: int
-    verdict: Verdict | None
-    reason: Reason | None
-    output: Output | None
-
-
-@dataclass
-class Lookups:
-    """What the line reads from the records: (state, product) of a lot, and a request that was numbered already."""
-
-    lot: Callable[[str], tuple[LotState, str] | None]
-    request: Callable[[str], RecordedRequest | None]
 
 
 @dataclass
@@ -172,6 +155,8 @@ class LineProcess:
             self._counters["unanswered"] += 1
             return
         now_ns = time.monotonic_ns()
+        # A requester whose clock is ahead must not move the deadline.
+        requested_ns = min(request.requested_ns, now_ns)
         lot = self._lookups.lot(request.lot)
         refusal = self._refusal(request, lot, now_ns)
         trigger_id = state.last_trigger_id + 1
@@ -190,8 +175,8 @@ class LineProcess:
             product=product,
             camera_epoch=camera_epoch,
             trigger_count=count,
-            triggered_at=time.time() - (now_ns - request.requested_ns) / 1e9,
-            requested_ns=request.requested_ns,
+            triggered_at=time.time() - (now_ns - requested_ns) / 1e9,
+            requested_ns=requested_ns,
             issued_ns=now_ns,
             expose_until_ns=expose_until_ns,
             deadline_ms=recipe.deadline_ms if recipe else self._config.products[0].deadline_ms,
@@ -244,7 +229,11 @@ class LineProcess:
 
     def _answer_from_records(self, request: TriggerRequest) -> bool:
         """A repeated request may have been numbered, and even decided, by a former line process."""
-        known = self._lookups.request(request.request_id)
+        try:
+            known = self._lookups.request(request.request_id)
+        except Unavailable as error:
+            log.error("request %s is left unanswered, it will be repeated: %s", request.request_id, error)
+            return True
         if known is None or known.verdict is None:
             return False
         command = OutputCommand(

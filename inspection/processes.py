@@ -17,12 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cameras.bus import Bus
 from inspection.config import Config, prepare_directories
-from inspection.domain import LotState, Output, Reason, Verdict
 from inspection.errors import ConfigError
-from inspection.line import LineProcess, Lookups, RecordedRequest
+from inspection.line import LineProcess
+from inspection.lookups import lookups
 from inspection.messages import InspectorMessage, LineMessage, RecorderMessage
 from inspection.records.database import migrate, open_engine
-from inspection.records.tables import deployments, inspections, lots, models, triggers
+from inspection.records.tables import deployments, models
 from inspection.rings import Rings
 
 log = logging.getLogger(__name__)
@@ -129,45 +129,6 @@ def _run_web(config: Config) -> None:
         processes=tuple(name for name in process_names(config) if name != "web"),
     )
     run(settings, config.web.host, config.web.port)
-
-
-def lookups(engine: Engine) -> Lookups:
-    """What the line reads: lots and requests. While the database cannot be read, lots are answered from memory."""
-    remembered: dict[str, tuple[LotState, str]] = {}
-
-    def lot(name: str) -> tuple[LotState, str] | None:
-        try:
-            with engine.connect() as connection:
-                row = connection.execute(select(lots.c.state, lots.c.product).where(lots.c.lot == name)).one_or_none()
-        except SQLAlchemyError as error:
-            log.error("the lot %s cannot be read: %s", name, error)
-            return remembered.get(name)
-        if row is None:
-            return None
-        if len(remembered) > 1_000:
-            remembered.clear()
-        remembered[name] = (LotState(row.state), row.product)
-        return remembered[name]
-
-    def request(request_id: str) -> RecordedRequest | None:
-        columns = (triggers.c.trigger_id, inspections.c.verdict, inspections.c.reason, inspections.c.output)
-        statement = (
-            select(*columns)
-            .outerjoin(inspections, inspections.c.trigger_id == triggers.c.trigger_id)
-            .where(triggers.c.request_id == request_id)
-        )
-        with engine.connect() as connection:
-            row = connection.execute(statement).one_or_none()
-        if row is None:
-            return None
-        return RecordedRequest(
-            trigger_id=row.trigger_id,
-            verdict=Verdict(row.verdict) if row.verdict else None,
-            reason=Reason(row.reason) if row.reason else None,
-            output=Output(row.output) if row.output else None,
-        )
-
-    return Lookups(lot=lot, request=request)
 
 
 def models_in_service(engine: Engine, config: Config) -> dict[str, tuple[str, Path]]:

@@ -128,10 +128,16 @@ class RecorderProcess:
             self._commit(work)
         except _REFUSALS as error:
             log.exception("refused by the database: %r", work)
-            for message in work.messages:
-                if isinstance(message, Inspected):
-                    self._storer.release(message)
             self._commit(_Work(faults=[_fault("refused_message", f"{work}: {error}")]))
+            for message in work.messages:
+                verdict = message if isinstance(message, Inspected) else None
+                if isinstance(message, Ticket):
+                    # Refused may be the verdict that waited for it; the numbering needs the ticket.
+                    verdict = self._ledger.forget_early(message.trigger_id)
+                    if verdict is not None:
+                        self._commit_or_refuse(work)
+                if verdict is not None:
+                    self._storer.release(verdict)
 
     def _commit(self, work: _Work) -> None:
         """One transaction, tried again until the disk takes it; any other error means that it contradicts what is recorded."""

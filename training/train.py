@@ -169,7 +169,8 @@ def _read(images: Sequence[TrainingImage], network: PatchFeatures, progress: Pro
             skipped[image.name] = str(error)
             continue
         if size is None:
-            size = input_size(frame.width, frame.height, LONGER_SIDE)
+            # A smaller image is not enlarged: that adds time and no detail.
+            size = input_size(frame.width, frame.height, min(LONGER_SIDE, max(frame.width, frame.height)))
             compiled = CompiledFeatures(network, *size, precisions)
         for precision, patches in compiled(network_input(frame, *size)).items():
             features[precision].append(patches)

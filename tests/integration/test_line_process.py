@@ -11,7 +11,7 @@ from line_peers import LAST_TRIGGER_ID, MAX_OPEN, LinePeers, line_peers
 import inspection.line
 from cameras.messages import Arm, Loss, SoftwareTrigger, TriggerLost
 from inspection.domain import LotState, Output, Reason, Verdict
-from inspection.line import RecordedRequest
+from inspection.lookups import RecordedRequest
 from inspection.messages import LineStarted, NotInspected, OutputCommand, OutputDone, RecorderState, Ticket, TriggerAck
 
 

@@ -18,7 +18,8 @@ from cameras.messages import Arm, CameraArmed, CameraReady, Heartbeat
 from cameras.process import INBOX_MESSAGES
 from inspection.config import CameraConfig, Config, LineConfig, ProductConfig
 from inspection.domain import LotState, Output, Reason, Verdict
-from inspection.line import LineProcess, Lookups, RecordedRequest
+from inspection.line import LineProcess
+from inspection.lookups import Lookups, RecordedRequest
 from inspection.messages import (
     CellMessage,
     InspectorMessage,

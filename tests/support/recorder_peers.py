@@ -69,9 +69,9 @@ class RecorderPeers:
 
     # --- messages ---
 
-    def ticket(self, trigger_id: int | None = None, *, request_id: str | None = None, deadline_ms: float = 60_000) -> Ticket:
-        """The line's next trigger, sent."""
-        number = trigger_id or next(self._numbers)
+    def ticket(self, *, request_id: str | None = None, deadline_ms: float = 60_000, send: bool = True) -> Ticket:
+        """The line's next trigger, sent unless the test does that."""
+        number = next(self._numbers)
         now_ns = time.monotonic_ns()
         ticket = Ticket(
             trigger_id=number,
@@ -89,7 +89,8 @@ class RecorderPeers:
             expose_until_ns=now_ns,
             deadline_ms=deadline_ms,
         )
-        self.line.send("recorder", ticket)
+        if send:
+            self.line.send("recorder", ticket)
         return ticket
 
     def judge(
@@ -172,6 +173,14 @@ class RecorderPeers:
             return msgspec.json.decode(self.status_path.read_bytes())["processes"]
         except FileNotFoundError:
             return {}
+
+    def reported(self, state: str) -> bool:
+        """Does the recorder say so of itself?"""
+        return state in self.status().get("recorder", {}).get("state", "")
+
+    def counter(self, name: str) -> float:
+        """A counter of the recorder's own, 0 before its first report."""
+        return self.status().get("recorder", {}).get("counters", {}).get(name, 0)
 
     def until(self, look: Callable[[], T], timeout_s: float = 5) -> T:
         """What ``look`` returns once it is true."""

@@ -73,3 +73,10 @@ def test_a_peer_that_stays_away_fills_a_bounded_queue_and_refusals_are_counted(
     results = [sender.send("nobody", CameraReady(camera="x")) for _ in range(30)]
     assert results.count(False) == sender.refused > 0
     sender.close()
+
+
+def test_a_requester_with_ever_new_names_cannot_use_up_sockets(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cameras.bus.PEER_LIMIT", 3)
+    sender = Bus(run_dir, "a", CameraReady)
+    assert [sender.send(f"peer{number}", CameraReady(camera="x")) for number in range(5)] == [True] * 3 + [False] * 2
+    sender.close()

@@ -90,7 +90,8 @@ def test_an_open_trigger_is_out_of_balance(run: tuple[Any, list[Outcome]], seede
     assert summary["lots"][0]["triggered"] == 5
 
 
-def test_an_empty_run_has_no_figures(run: tuple[Any, list[Outcome]]) -> None:
+def test_an_empty_run_has_no_figures(run: tuple[Any, list[Outcome]], seeder: Any) -> None:
+    seeder.lot("L3")
     summary = summarize(run[0], ["L3"], [])
     assert summary["image_auroc"] is summary["trigger_to_durable_ms"] is None
     assert (summary["parts"], summary["stages_ms"], summary["models"]) == (0, {}, [])
