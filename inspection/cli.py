@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -102,10 +103,10 @@ def deploy(
     _run(put_in_service)
 
 
-def _run(action: object) -> None:
+def _run(action: Callable[[], None]) -> None:
     """Errors that a user can mend end with their message, not with a traceback."""
     try:
-        action()  # type: ignore[operator]
+        action()
     except (StationError, CameraError) as error:
         message = str(error)
     except OperationalError as error:

@@ -29,6 +29,12 @@ def train(
     out: Annotated[Path, typer.Option(metavar="MODELS_DIR", help="The model is stored as MODELS_DIR/<digest>.")],
     product: Annotated[str, typer.Option(metavar="NAME", help="The product that the images show.")],
     seed: Annotated[int, typer.Option(help="Same images and seed, same scores.")] = 0,
+    size: Annotated[
+        int,
+        typer.Option(
+            metavar="PIXELS", min=96, max=1024, help="Longer side of the network's input: more finds smaller defects, slower."
+        ),
+    ] = 320,
     json: Json = None,
 ) -> None:
     """Train a model from good images alone (at least 10; 30 or more give steadier thresholds)."""
@@ -47,7 +53,7 @@ def train(
                 bar.start_task(tasks[stage])
             bar.update(tasks[stage], completed=done, total=steps)
 
-        model = run(good_images(dataset), product, out, seed=seed, progress=show)
+        model = run(good_images(dataset), product, out, seed=seed, progress=show, longer_side=size)
     for name, reason in model.skipped.items():
         console.print(f"skipped {name}: {reason}", style="yellow", markup=False)
     _write(json, asdict(model))

@@ -78,10 +78,12 @@ def train(
     seed: int = 0,
     progress: Progress = lambda stage, done, steps: None,
     backbone: Backbone = LITE0,
+    longer_side: int = LONGER_SIDE,
 ) -> TrainedModel:
     """Train on good images of one product and store the model as ``models_dir/<digest>/``.
 
-    The same images, seed and machine give the same network and thresholds. Sets torch's number of threads.
+    The same images, seed and machine give the same network and thresholds. ``longer_side`` is that of the network's
+    input, pixels. Sets torch's number of threads.
 
     Raises TrainingError if too few images are readable, ParityError if the exported network scores differently,
     ModelError if the model cannot be stored.
@@ -90,7 +92,7 @@ def train(
     torch.set_num_threads(computing_threads())
     model = patchcore(backbone)
     network_features = PatchFeatures(model, backbone.mean, backbone.std)
-    patches = _read(images, network_features, progress)
+    patches = _read(images, network_features, longer_side, progress)
 
     progress("bank", 0, 1)
     # In f32, so that the bank does not depend on the processor that a model was trained on.
@@ -147,7 +149,7 @@ def train(
     return TrainedModel(path, digest, metrics, time.monotonic() - started, patches.skipped)
 
 
-def _read(images: Sequence[TrainingImage], network: PatchFeatures, progress: Progress) -> _Patches:
+def _read(images: Sequence[TrainingImage], network: PatchFeatures, longer_side: int, progress: Progress) -> _Patches:
     """Patch features of the images, each read once; those that cannot be read or come twice are skipped, with the reason."""
     wanted = [images[index] for index in np.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES)).astype(int)]
     precisions = processor_precisions()
@@ -169,8 +171,7 @@ def _read(images: Sequence[TrainingImage], network: PatchFeatures, progress: Pro
             skipped[image.name] = str(error)
             continue
         if size is None:
-            # A smaller image is not enlarged: that adds time and no detail.
-            size = input_size(frame.width, frame.height, min(LONGER_SIDE, max(frame.width, frame.height)))
+            size = input_size(frame.width, frame.height, longer_side)
             compiled = CompiledFeatures(network, *size, precisions)
         for precision, patches in compiled(network_input(frame, *size)).items():
             features[precision].append(patches)
