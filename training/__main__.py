@@ -59,6 +59,9 @@ def evaluate(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET_DIR", help="Folder in the MVTec-AD layout: train/good, test/*.")],
     json: Json = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with pictures to FILE.")] = None,
+    labelled: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Also train with N images of each defect moved from test into training.")
+    ] = 0,
     seeds: Annotated[int, typer.Option(min=1, metavar="K", help="Train K times; mean and spread go under `seeds`.")] = 1,
     artifact: Annotated[
         Path | None, typer.Option("--model", metavar="ARTIFACT", help="Evaluate this stored model instead of training one.")
@@ -66,8 +69,8 @@ def evaluate(
 ) -> None:
     """Train on train/good with the default recipe and report what the model does on test/*."""
     os.nice(10)
-    if artifact is not None and seeds > 1:
-        raise TrainingError("--model evaluates one stored model; leave --seeds out")
+    if artifact is not None and (seeds > 1 or labelled):
+        raise TrainingError("--model evaluates one stored model; leave --seeds and --labelled out")
     console = Console(stderr=True)
     with console.status("loading torch and anomalib"):
         from training import experiment
@@ -84,7 +87,7 @@ def evaluate(
                 bar.update(task, description=f"seed {seed}: {stage:<10}" if seeds > 1 else stage, completed=done, total=steps)
 
             if artifact is None:
-                runs.append(experiment.run(dataset, seed, show))
+                runs.append(experiment.run(dataset, seed, show, labelled))
             else:
                 runs.append(experiment.Run(seed, evaluate_model(artifact, labelled_images(dataset), progress=show), 0, {}))
     result = experiment.document(runs)

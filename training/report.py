@@ -16,7 +16,7 @@ from inspection.web.rendering import decode_map, heat_map, jpeg, overlay, thumbn
 from training.charts import HEIGHT, WIDTH, histogram, roc_points
 from training.dataset import read_frame
 from training.evaluate import Figures, InspectedImage
-from training.experiment import Run, spread
+from training.experiment import Run, labelled_figures, spread
 from training.metrics import Scores
 
 WORST = 6
@@ -47,7 +47,7 @@ class Picture:
 
 
 def write_report(path: Path, product: str, runs: Sequence[Run]) -> None:
-    """Write the page: the first run's charts and pictures, and the spread of all runs. Reads the pictured files again."""
+    """Write the page: the first run's charts and pictures without labels, and all figures. Reads the pictured files again."""
     evaluation = runs[0].evaluation
     inspected = evaluation.inspected
     good = np.array([each.score for each in inspected if each.image.good])
@@ -65,7 +65,10 @@ def write_report(path: Path, product: str, runs: Sequence[Run]) -> None:
         seed=runs[0].seed,
         good=len(good),
         defective=len(defective),
-        rows=[(label, meaning, *_row(evaluation.figures, name)) for name, label, meaning in ROWS],
+        rows=_rows(evaluation.figures),
+        labelled_images=len(runs[0].moved),
+        labelled_rows=None if runs[0].labelled is None else _rows(runs[0].labelled.figures),
+        labelled_spread=spread(labelled_figures(runs)) if len(runs) > 1 and runs[0].labelled is not None else None,
         spread=spread([run.evaluation.figures for run in runs]) if len(runs) > 1 else None,
         row_names=[name for name, _, _ in ROWS],
         runs=len(runs),
@@ -89,13 +92,20 @@ def write_report(path: Path, product: str, runs: Sequence[Run]) -> None:
 
 def summary_lines(runs: Sequence[Run]) -> list[str]:
     """The figures as lines of text: the first run's with intervals, and mean ± standard deviation over several runs."""
-    figures = runs[0].evaluation.figures
-    over_seeds = spread([run.evaluation.figures for run in runs]) if len(runs) > 1 else {}
+    lines = _figure_lines([run.evaluation.figures for run in runs])
+    if runs[0].labelled is not None:
+        lines += [f"with {len(runs[0].moved)} labelled rejects", *_figure_lines(labelled_figures(runs))]
+    return lines
+
+
+def _figure_lines(all_figures: Sequence[Figures]) -> list[str]:
+    figures = all_figures[0]
+    over_seeds = spread(all_figures) if len(all_figures) > 1 else {}
     lines = []
     for name, label, _ in ROWS:
         value, interval = _row(figures, name)
         of_all = over_seeds.get(name)
-        several = f"   {len(runs)} seeds: {of_all['mean']:.4f} ± {of_all['std']:.4f}" if isinstance(of_all, dict) else ""
+        several = f"   {len(all_figures)} seeds: {of_all['mean']:.4f} ± {of_all['std']:.4f}" if isinstance(of_all, dict) else ""
         lines.append(f"{label:<30} {value}{interval and f'  ({interval})'}{several}")
     fit = "" if figures.fit_s is None else f"fit {figures.fit_s:.1f} s, "
     speed = "" if figures.ms_per_image is None else f"{figures.ms_per_image:.1f} ms per image, "
@@ -104,6 +114,10 @@ def summary_lines(runs: Sequence[Run]) -> list[str]:
     for label, counts in figures.verdicts.items():
         lines.append(f"{label}: " + ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))
     return lines
+
+
+def _rows(figures: Figures) -> list[tuple[str, str, str, str]]:
+    return [(label, meaning, *_row(figures, name)) for name, label, meaning in ROWS]
 
 
 def _row(figures: Figures, name: str) -> tuple[str, str]:

@@ -149,7 +149,7 @@ def test_without_defects_or_test_images_the_rest_is_given(trained: TrainedModel,
 
 
 def test_the_command_writes_both_files(dataset: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training", "evaluate", str(dataset), "--seeds", "2"]
+    command = [sys.executable, "-m", "training", "evaluate", str(dataset), "--labelled", "2"]
     files = ["--json", str(tmp_path / "e.json"), "--html", str(tmp_path / "e.html")]
     done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -158,14 +158,20 @@ def test_the_command_writes_both_files(dataset: Path, tmp_path: Path) -> None:
     result = json.loads((tmp_path / "e.json").read_text())
     assert 1 < result["fit_s"] < 300
     assert 1e6 < result["model_bytes"] < result["peak_memory_bytes"]
-    assert result["seeds"]["seeds"] == [0, 1]
-    assert result["image_auroc"] == result["seeds"]["image_auroc"]["max"] == 1.0
+    assert result["image_auroc"] == result["labelled"]["image_auroc"] == 1.0
+    # The one dent stays in the test, and so does the same rest of the scratches, with labels and without.
+    assert [name.split("/")[0] for name in result["labelled"]["images"]] == ["scratch", "scratch"]
+    assert result["missing"][-1] == "0 of 1 images of dent were labelled, not 2: half is left for the test"
+    for verdicts in (result["verdicts"], result["labelled"]["verdicts"]):
+        assert verdicts["scratch"] == {"fail": SCRATCHED - 2}
+    assert result["labelled"]["model"] != result["model"]
+    assert "with 2 labelled rejects" in (tmp_path / "e.html").read_text(encoding="utf-8")
     assert result["verdicts"]["dent"] == {"fail": 1}
     assert (tmp_path / "e.html").stat().st_size > 5000
 
     done = subprocess.run([*command, "--model", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "leave --seeds out" in done.stderr
+    assert "leave --seeds and --labelled out" in done.stderr
 
 
 def test_a_folder_without_training_images_is_refused(tmp_path: Path) -> None:
