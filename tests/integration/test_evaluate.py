@@ -165,7 +165,7 @@ def test_the_command_writes_both_files(dataset: Path, tmp_path: Path) -> None:
     for verdicts in (result["verdicts"], result["labelled"]["verdicts"]):
         assert verdicts["scratch"] == {"fail": SCRATCHED - 2}
     assert result["labelled"]["model"] != result["model"]
-    assert "with 2 labelled rejects" in (tmp_path / "e.html").read_text(encoding="utf-8")
+    assert "With 2 labelled rejects" in (tmp_path / "e.html").read_text(encoding="utf-8")
     assert result["verdicts"]["dent"] == {"fail": 1}
     assert (tmp_path / "e.html").stat().st_size > 5000
 
