@@ -106,6 +106,7 @@ class Provenance(_Part, frozen=True):
     versions: dict[str, str]
     images: tuple[TrainingImage, ...]
     skipped: dict[str, str]
+    rejects: tuple[TrainingImage, ...] = ()
 
 
 class Manifest(_Part, frozen=True):

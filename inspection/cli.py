@@ -85,6 +85,12 @@ def train(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "training", "train", *context.args])  # noqa: S606
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def evaluate(context: typer.Context) -> None:
+    """Train on a folder's good images and measure on its test images; see `station evaluate --help`."""
+    os.execv(sys.executable, [sys.executable, "-m", "training", "evaluate", *context.args])  # noqa: S606
+
+
 @app.command()
 def deploy(
     artifact: Annotated[Path, typer.Argument(help="A model's artifact directory, as `station train` made it.")],

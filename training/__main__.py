@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from inspection.errors import StationError
 from training.errors import TrainingError
@@ -62,19 +62,51 @@ def train(
 
 @app.command()
 def evaluate(
-    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="Directory of a stored model.")],
-    dataset: Dataset,
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET_DIR", help="Folder in the MVTec-AD layout: train/good, test/*.")],
     json: Json = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with pictures to FILE.")] = None,
+    labelled: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Also train with N images of each defect moved from test into training.")
+    ] = 0,
+    seeds: Annotated[int, typer.Option(min=1, metavar="K", help="Train K times; mean and spread go under `seeds`.")] = 1,
+    artifact: Annotated[
+        Path | None, typer.Option("--model", metavar="ARTIFACT", help="Evaluate this stored model instead of training one.")
+    ] = None,
 ) -> None:
-    """Inspect test/good and test/<defect> with a stored model and count the verdicts."""
-    from training.evaluate import evaluate as run
+    """Train on train/good with the default recipe and report what the model does on test/*."""
+    os.nice(10)
+    if artifact is not None and (seeds > 1 or labelled):
+        raise TrainingError("--model evaluates one stored model; leave --seeds and --labelled out")
+    console = Console(stderr=True)
+    with console.status("loading torch and anomalib"):
+        from training import experiment
+        from training.dataset import labelled_images
+        from training.evaluate import evaluate as evaluate_model
+        from training.report import summary_lines, write_report
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
+    runs = []
+    with bar:
+        for seed in range(seeds):
+            task = bar.add_task(f"seed {seed}")
 
-    result = run(artifact, dataset)
-    _write(json, asdict(result))
-    pixel = "" if result.pixel_auroc is None else f", pixel AUROC {result.pixel_auroc:.4f}"
-    typer.echo(f"image AUROC {result.image_auroc:.4f}{pixel}, infer {result.infer_ms_median:.1f} ms")
-    for folder, counts in result.verdicts.items():
-        typer.echo(f"{folder}: " + ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))
+            def show(stage: str, done: int, steps: int, task: TaskID = task, seed: int = seed) -> None:
+                bar.update(task, description=f"seed {seed}: {stage:<10}" if seeds > 1 else stage, completed=done, total=steps)
+
+            if artifact is None:
+                runs.append(experiment.run(dataset, seed, show, labelled))
+            else:
+                runs.append(experiment.Run(seed, evaluate_model(artifact, labelled_images(dataset), progress=show), 0, {}))
+    result = experiment.document(runs)
+    _write(json, result)
+    if html is not None:
+        write_report(html, dataset.resolve().name, runs)
+    evaluation = runs[0].evaluation
+    for name, reason in (runs[0].skipped | evaluation.unreadable).items():
+        console.print(f"left out {name}: {reason}", style="yellow", markup=False)
+    for line in evaluation.missing:
+        console.print(line, style="yellow", markup=False)
+    for line in summary_lines(runs):
+        typer.echo(line)
 
 
 def _write(path: Path | None, result: dict[str, object]) -> None:

@@ -38,8 +38,8 @@ def whole_image_scale(patch_scores: NDArray[np.float64], image_distances: NDArra
     Half: the distance of the mean features is meant for what no patch shows, a missing part or wrong light, and not to
     outvote the patches among images that are all but good.
     """
-    middle, spread = _location_and_spread(patch_scores)
-    image_middle, image_spread = _location_and_spread(image_distances)
+    middle, spread = location_and_spread(patch_scores)
+    image_middle, image_spread = location_and_spread(image_distances)
     exponent = 0.5 * spread / max(image_spread, MIN_IMAGE_SPREAD)
     return float(np.exp(middle - exponent * image_middle)), exponent
 
@@ -53,7 +53,7 @@ def thresholds(scores: NDArray[np.float64]) -> Thresholds:
     Student's t because n may be small (Hahn & Meeker, "Statistical intervals", 1991, section 4.8).
     """
     count = len(scores)
-    middle, spread = _location_and_spread(scores)
+    middle, spread = location_and_spread(scores)
 
     def limit(rate: float) -> float:
         return float(np.exp(middle + stdtrit(count - 1, 1.0 - rate) * spread * np.sqrt(1.0 + 1.0 / count)))
@@ -66,7 +66,7 @@ def thresholds(scores: NDArray[np.float64]) -> Thresholds:
     )
 
 
-def _location_and_spread(scores: NDArray[np.float64]) -> tuple[float, float]:
+def location_and_spread(scores: NDArray[np.float64]) -> tuple[float, float]:
     """Median and upper spread (as a standard deviation) of the logarithms.
 
     Raises TrainingError if most scores are zero.

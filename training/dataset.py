@@ -1,4 +1,7 @@
-"""Good images of a product from a folder in the MVTec-AD layout (``train/good/*``)."""
+"""Images of a product from a folder in the MVTec-AD layout.
+
+``train/good/*``, ``test/good/*``, ``test/<defect>/*`` and, where masks exist, ``ground_truth/<defect>/<stem>_mask.png``.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cameras.frame import Frame, PixelFormat
 from training.errors import TrainingError, UnreadableImage
 
+GOOD = "good"
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 
 _FORMATS = {
@@ -33,6 +38,23 @@ class TrainingImage:
     read: Callable[[], Frame]
 
 
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """One image of ``test/<label>``: its file, its label (``good`` or the defect) and the file of its mask, if it has one."""
+
+    path: Path
+    label: str
+    mask: Path | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.label}/{self.path.name}"
+
+    @property
+    def good(self) -> bool:
+        return self.label == GOOD
+
+
 def good_images(dataset_dir: Path) -> list[TrainingImage]:
     """The images in ``dataset_dir/train/good``, by name. Raises TrainingError if there are none."""
     folder = dataset_dir / "train" / "good"
@@ -42,6 +64,16 @@ def good_images(dataset_dir: Path) -> list[TrainingImage]:
     if not paths:
         raise TrainingError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); put the good images there")
     return [TrainingImage(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), partial(read_frame, path)) for path in paths]
+
+
+def labelled_images(dataset_dir: Path) -> list[LabelledImage]:
+    """The images in ``dataset_dir/test/*``, by label and name; an empty list if there are none."""
+    images = []
+    for folder in sorted(path for path in (dataset_dir / "test").glob("*") if path.is_dir()):
+        for path in image_paths(folder):
+            mask = dataset_dir / "ground_truth" / folder.name / f"{path.stem}_mask.png"
+            images.append(LabelledImage(path, folder.name, mask if mask.is_file() else None))
+    return images
 
 
 def image_paths(folder: Path) -> list[Path]:
@@ -65,3 +97,9 @@ def read_frame(path: Path) -> Frame:
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UnreadableImage(f"{path}: {error}; take the image again or remove it") from error
     return Frame(pixels, _FORMATS[decoded.mode], frame_id=0, timestamp_ns=0, received_ns=0)
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Defective pixels of a mask file, bool (height, width). Raises UnreadableImage as ``read_frame`` does."""
+    pixels = read_frame(path).pixels
+    return (pixels if pixels.ndim == 2 else pixels[..., :3].max(-1)) != 0

@@ -74,21 +74,27 @@ class ScoringNetwork(nn.Module):
 
     The score is the larger of two: that of the strangest patches, and the distance of the image's mean features from
     those of good images, brought to the patches' scale as ``scale · distance ** exponent``. A missing part shows only
-    in the second, because each patch of an empty fixture also stands in good images.
+    in the second, because each patch of an empty fixture also stands in good images. ``known`` gives the factor by
+    which a patch's distance counts more because it looks like a labelled defect.
     """
 
-    def __init__(self, features: PatchFeatures, image_bank: torch.Tensor, scale: float, exponent: float) -> None:
+    def __init__(
+        self, features: PatchFeatures, image_bank: torch.Tensor, scale: float, exponent: float, known: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.features = features
         self.patch_distance = PatchDistance(features.model.memory_bank)
         self.image_distance = ImageDistance(image_bank)
         self.scale = scale
         self.exponent = exponent
+        self.known = known
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Anomaly map (n, 1, rows, columns) and score (n,) of RGB images (n, 3, height, width) in [0, 1]."""
         patches = self.features(images)
         anomaly_map = self.patch_distance(patches)
+        if self.known is not None:
+            anomaly_map = anomaly_map * self.known(patches)
         whole = self.scale * self.image_distance(mean_features(patches)) ** self.exponent
         return anomaly_map.unsqueeze(1), torch.maximum(strangest_patches(anomaly_map), whole)
 

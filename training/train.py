@@ -24,6 +24,7 @@ from training.coreset import k_centre
 from training.dataset import TrainingImage
 from training.errors import ParityError, TrainingError, UnreadableImage
 from training.export import CompiledFeatures, check_parity, export
+from training.known_defects import DefectPatches, LabelledReject, covered, learn
 from training.network import ImageDistance, PatchDistance, PatchFeatures, ScoringNetwork, mean_features, strangest_patches
 
 LONGER_SIDE = 320
@@ -53,13 +54,18 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class _Patches:
-    """Patch features, float16 (n, rows, columns, d), of the images that could be read, by the precision of the network."""
+    """Patch features, float16 (n, rows, columns, d), of the images that could be read, by the precision of the network.
+
+    ``rejects`` likewise, one by one, with the names and digests of those read in ``used_rejects``.
+    """
 
     features: dict[Precision, torch.Tensor]
     images: list[TrainingImage]
     skipped: dict[str, str]
     width: int
     height: int
+    rejects: dict[Precision, list[DefectPatches]]
+    used_rejects: list[LabelledReject]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +85,14 @@ def train(
     progress: Progress = lambda stage, done, steps: None,
     backbone: Backbone = LITE0,
     longer_side: int = LONGER_SIDE,
+    rejects: Sequence[LabelledReject] = (),
 ) -> TrainedModel:
     """Train on good images of one product and store the model as ``models_dir/<digest>/``.
 
-    The same images, seed and machine give the same network and thresholds. ``longer_side`` is that of the network's
-    input, pixels. Sets torch's number of threads.
+    Labelled rejects make patches that look like theirs count more; no patch counts less for them. ``longer_side`` is that
+    of the network's input, pixels.
+
+    The same images, seed and machine give the same network and thresholds. Sets torch's number of threads.
 
     Raises TrainingError if too few images are readable, ParityError if the exported network scores differently,
     ModelError if the model cannot be stored.
@@ -92,7 +101,7 @@ def train(
     torch.set_num_threads(computing_threads())
     model = patchcore(backbone)
     network_features = PatchFeatures(model, backbone.mean, backbone.std)
-    patches = _read(images, network_features, longer_side, progress)
+    patches = _read(images, rejects, network_features, longer_side, progress)
 
     progress("bank", 0, 1)
     # In f32, so that the bank does not depend on the processor that a model was trained on.
@@ -104,6 +113,7 @@ def train(
     limits = thresholds(candidate.scores)
     metrics = {
         "images": float(len(patches.images)),
+        "rejects": float(len(patches.used_rejects)),
         "bank_patches": float(len(model.memory_bank)),
         "calibration_median": float(np.median(candidate.scores)),
         "calibration_max": float(candidate.scores.max()),
@@ -113,7 +123,7 @@ def train(
     manifest = artifact.Manifest(
         schema_version=artifact.SCHEMA_VERSION,
         product=product,
-        algorithm="PatchCore with whole-image distance",
+        algorithm="PatchCore with whole-image distance" + (" and known defects" if patches.used_rejects else ""),
         preprocessing=artifact.Preprocessing(
             width=patches.width,
             height=patches.height,
@@ -140,6 +150,7 @@ def train(
             versions={name: version(name) for name in ("anomalib", "torch", "timm", "openvino", "numpy")},
             images=tuple(artifact.TrainingImage(name=image.name, sha256=image.sha256) for image in patches.images),
             skipped=patches.skipped,
+            rejects=tuple(artifact.TrainingImage(name=each.name, sha256=each.sha256) for each in patches.used_rejects),
         ),
         files=artifact.file_entries(candidate.files),
     )
@@ -149,7 +160,13 @@ def train(
     return TrainedModel(path, digest, metrics, time.monotonic() - started, patches.skipped)
 
 
-def _read(images: Sequence[TrainingImage], network: PatchFeatures, longer_side: int, progress: Progress) -> _Patches:
+def _read(
+    images: Sequence[TrainingImage],
+    rejects: Sequence[LabelledReject],
+    network: PatchFeatures,
+    longer_side: int,
+    progress: Progress,
+) -> _Patches:
     """Patch features of the images, each read once; those that cannot be read or come twice are skipped, with the reason."""
     wanted = [images[index] for index in np.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES)).astype(int)]
     precisions = processor_precisions()
@@ -182,7 +199,25 @@ def _read(images: Sequence[TrainingImage], network: PatchFeatures, longer_side: 
             f"{len(used)} of {len(images)} images are usable, at least {MIN_IMAGES} good images are needed; "
             f"{'; '.join(skipped.values()) or 'add more'}"
         )
-    return _Patches({precision: torch.stack(patches) for precision, patches in features.items()}, used, skipped, *size)
+    defects: dict[Precision, list[DefectPatches]] = {precision: [] for precision in precisions}
+    used_rejects: list[LabelledReject] = []
+    for reject in rejects:
+        if reject.sha256 in seen:
+            skipped[reject.name] = f"same file as {seen[reject.sha256]}"
+            continue
+        seen[reject.sha256] = reject.name
+        try:
+            tensor = network_input(reject.read(), *size)
+            mask = None if reject.read_mask is None else reject.read_mask()
+        except UnreadableImage as error:
+            skipped[reject.name] = str(error)
+            continue
+        for precision, patches in compiled(tensor).items():
+            share = None if mask is None else covered(mask, patches.shape[0], patches.shape[1])
+            defects[precision].append(DefectPatches(patches, share))
+        used_rejects.append(reject)
+    stacked = {precision: torch.stack(patches) for precision, patches in features.items()}
+    return _Patches(stacked, used, skipped, *size, defects, used_rejects)
 
 
 def _fastest(network_features: PatchFeatures, patches: _Patches, seed: int, progress: Progress) -> _Candidate:
@@ -201,11 +236,17 @@ def _candidate(
     network_features: PatchFeatures, patches: _Patches, precision: Precision, seed: int, progress: Progress
 ) -> _Candidate:
     """Calibrate, export and compare. Raises ParityError if the exported network scores differently."""
-    patch_scores, image_distances = cross_fit(patches.features["f32"], patches.features[precision], seed, progress)
+    distances, image_distances = cross_fit(patches.features["f32"], patches.features[precision], seed, progress)
+    known = None
+    if patches.used_rejects:
+        bank = network_features.model.memory_bank
+        known, factors = learn(patches.features[precision], distances, bank, patches.rejects[precision], seed)
+        distances = distances * factors
+    patch_scores = strangest_patches(distances).double().numpy()
     scale, exponent = whole_image_scale(patch_scores, image_distances)
 
     progress("export", 0, 1)
-    network = ScoringNetwork(network_features, mean_features(patches.features["f32"].float()), scale, exponent)
+    network = ScoringNetwork(network_features, mean_features(patches.features["f32"].float()), scale, exponent, known)
     files = export(network, patches.width, patches.height)
     progress("export", 1, 1)
 
@@ -231,22 +272,22 @@ def select_bank(features: torch.Tensor, seed: int) -> torch.Tensor:
 
 def cross_fit(
     bank: torch.Tensor, inspected: torch.Tensor, seed: int, progress: Progress
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Patch score and whole-image distance, float64 (n,) each, of images by banks of the other folds' images only.
+) -> tuple[torch.Tensor, NDArray[np.float64]]:
+    """Patch distances, float32 (n, rows, columns), and whole-image distances, float64 (n,), by the other folds' banks.
 
     ``bank`` and ``inspected`` are patches of the same images, float16 (n, rows, columns, d): as banks hold them, and as
     the detector computes them.
     """
     fold = folds(len(bank))
     bank_means, inspected_means = mean_features(bank.float()), mean_features(inspected.float())
-    patch_scores, image_distances = np.empty(len(bank)), np.empty(len(bank))
+    patch_distances, image_distances = torch.empty(bank.shape[:3]), np.empty(len(bank))
     numbers = np.unique(fold)
     for done, number in enumerate(numbers):
         progress("calibrate", done, len(numbers))
         others = torch.from_numpy(fold != number)
         patch_distance, image_distance = PatchDistance(select_bank(bank[others], seed)), ImageDistance(bank_means[others])
         for index in np.flatnonzero(fold == number):
-            patch_scores[index] = strangest_patches(patch_distance(inspected[index].float()).unsqueeze(0)).item()
+            patch_distances[index] = patch_distance(inspected[index].float())
             image_distances[index] = image_distance(inspected_means[index]).item()
     progress("calibrate", len(numbers), len(numbers))
-    return patch_scores, image_distances
+    return patch_distances, image_distances

@@ -255,7 +255,7 @@ def test_the_command_line_trains_and_evaluates(dataset: Path, tmp_path: Path) ->
     assert read_frame(dataset / "train/good/00.png").width == WIDTH
     assert len(good_images(dataset)) == 12
 
-    done = command("evaluate", model["path"], str(dataset), "--json", str(tmp_path / "e.json"))
+    done = command("evaluate", str(dataset), "--model", model["path"], "--json", str(tmp_path / "e.json"))
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "e.json").read_text())
     assert result["model"] == model["digest"]
