@@ -59,6 +59,10 @@ class Camera(Protocol):
         """Every feature of the camera, by category."""
 
     @property
+    def counts_triggers(self) -> bool:
+        """Does each frame tell the number of trigger edges, also of those that gave no frame?"""
+
+    @property
     def incomplete_frames(self) -> int:
         """Frames that arrived with parts missing since ``open``; they were discarded."""
 

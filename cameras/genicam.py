@@ -169,6 +169,10 @@ class GenicamCamera:
             raise CameraLost(f"camera {self._serial} refused a software trigger: {error}") from error
 
     @property
+    def counts_triggers(self) -> bool:
+        return self._has_count
+
+    @property
     def incomplete_frames(self) -> int:
         return self._incomplete.count
 

@@ -69,10 +69,13 @@ class Arm(Message, frozen=True):
 
 
 class CameraArmed(Message, frozen=True):
-    """The camera counts triggers from 1 in this epoch."""
+    """The camera counts triggers from 1 in this epoch. ``exact``: it counts edges itself, and its clock is known on the host;
+    if not, only one exposure may be outstanding at a time.
+    """
 
     camera: str
     camera_epoch: int
+    exact: bool = True
 
 
 class CameraLost(Message, frozen=True):

@@ -140,7 +140,8 @@ class CameraProcess:
         self._camera.arm()
         self._epoch = _Epoch(number, incomplete_before=self._camera.incomplete_frames)
         self._state = "armed"
-        armed = CameraArmed(camera=self._name, camera_epoch=number)
+        exact = self._camera.counts_triggers and self._clock is not None
+        armed = CameraArmed(camera=self._name, camera_epoch=number, exact=exact)
         self._bus.send("inspector", armed)
         self._bus.send("line", armed)
 

@@ -126,7 +126,9 @@ class Cell:
             return
         first = pending.outcome.trigger_id is None
         pending.outcome.trigger_id = ack.trigger_id
-        if ack.expose and first and not pending.repeated and time.monotonic_ns() <= ack.expose_until_ns:
+        now_ns = time.monotonic_ns()
+        here = now_ns - pending.outcome.requested_ns <= self.reject_after_ms * 1e6
+        if ack.expose and first and here and not pending.repeated and now_ns <= ack.expose_until_ns:
             self.camera.edge()
             pending.outcome.exposed = True
 

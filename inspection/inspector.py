@@ -20,7 +20,7 @@ from inspection.detector import Detection, Detector
 from inspection.domain import Verdict
 from inspection.messages import Inspected, InspectorStarted, RegionBox, Ticket
 from inspection.pairing import Extra, Pair, Pairing
-from inspection.rings import Rings
+from inspection.rings import Orphans, Rings
 from inspection.verdict import decide
 
 log = logging.getLogger(__name__)
@@ -86,9 +86,7 @@ class InspectorProcess:
         self.running = True
 
     def run(self) -> None:
-        # Frames that the former inspector owned: those announced again by a message in flight are judged, the others freed.
-        orphans = {ring: ring.owned(SlotState.READY) for ring in self._rings.all()}
-        orphans_until = time.monotonic() + 2.0
+        orphans = Orphans(self._rings, SlotState.READY)
         self._bus.send("line", InspectorStarted(at=time.time()))
         while self.running:
             for message in self._bus.receive(0 if self._pairs else _IDLE_S):
@@ -97,9 +95,8 @@ class InspectorProcess:
                 self._discard(extra)
             if self._pairs:
                 self._inspect(self._pairs.popleft())
-            if orphans and time.monotonic() > orphans_until:
-                self._free(orphans)
-                orphans = {}
+            for orphan in orphans.free():
+                self._fault("frame_lost", f"no message came for {orphan}")
             self._beat()
 
     def _take(self, message: Ticket | FrameRef | CameraArmed) -> None:
@@ -167,15 +164,6 @@ class InspectorProcess:
             self._rings.get(ref.ring).release(ref.slot, ref.slot_seq, SlotState.READY)
         except RingError as error:
             log.info("slot not released: %s", error)
-
-    def _free(self, orphans: dict[Ring, list[tuple[int, int]]]) -> None:
-        for ring, slots in orphans.items():
-            for slot, seq in slots:
-                try:
-                    ring.release(slot, seq, SlotState.READY)
-                except RingError:
-                    continue  # judged meanwhile
-                self._fault("frame_lost", f"frame in slot {slot} of {ring.path.name} was left by the former inspector")
 
     def _fault(self, kind: str, detail: str) -> None:
         self._bus.send("recorder", FaultReport(at=time.time(), source="inspector", kind=kind, count=1, detail=detail))

@@ -19,6 +19,7 @@ class Lane:
     edges: dict[tuple[int, int], int] = field(default_factory=dict)
     epoch: int | None = None
     asked_epoch: int | None = None
+    exact: bool = True
     wants_arming: bool = True
     next_count: int = 1
     misses: int = 0
@@ -27,6 +28,13 @@ class Lane:
     @property
     def ready(self) -> bool:
         return self.epoch is not None
+
+    def busy(self, now_ns: int) -> bool:
+        """A camera that cannot prove which edge a frame belongs to gets the next one when the former can come no more."""
+        if self.exact:
+            return False
+        self.edges = {edge: until_ns for edge, until_ns in self.edges.items() if now_ns < until_ns}
+        return bool(self.edges)
 
     def expose(self, until_ns: int) -> tuple[int, int]:
         """(epoch, trigger count) of the exposure that is allowed now."""
@@ -38,7 +46,8 @@ class Lane:
 
     def edge_came(self, epoch: int, count: int) -> None:
         """A frame was judged as this exposure. A lost frame proves nothing: it may have been noise, and the edge is to come."""
-        self.edges.pop((epoch, count), None)
+        if self.exact:
+            self.edges.pop((epoch, count), None)
 
     def camera_ready(self) -> None:
         """The camera is open and not armed. It repeats this until it is, so a lost Arm is sent again."""
@@ -68,10 +77,11 @@ class Lane:
             self.state = "arming"
         return now_ns
 
-    def armed(self, epoch: int) -> bool:
+    def armed(self, epoch: int, exact: bool = True) -> bool:
         """The camera confirmed an epoch; False if it is not the one asked for last."""
         if epoch != self.asked_epoch:
             return False
         self.epoch, self.asked_epoch, self.next_count, self.misses = epoch, None, 1, 0
+        self.exact = exact
         self.state = "armed"
         return True

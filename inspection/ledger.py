@@ -20,7 +20,7 @@ from inspection.messages import Inspected, NotInspected, OutputDone, Recorded, T
 from inspection.records.tables import faults, images, inspections, lots, parts, triggers
 
 # Verdicts whose ticket has not come yet: the two travel on different sockets.
-_EARLY_LIMIT = 1_024
+_EARLY_LIMIT = 16
 # Recorded announcements that can be repeated without asking the database.
 _RECENT_LIMIT = 512
 
@@ -86,16 +86,21 @@ class Ledger:
             ticket = self._open[message.trigger_id]
             if ticket is None:
                 self._hold(message, effects)
+            elif not _decides(message, ticket.camera, ticket.camera_epoch, ticket.trigger_count):
+                # Judged for a line process that is dead: its trigger numbers were given anew.
+                effects.to_release.append(message)
             elif time.monotonic_ns() - ticket.requested_ns > ticket.deadline_ms * 1e6:
                 self._insert_inspection(connection, ticket, message, Reason.DEADLINE, message.decided_at, effects)
             else:
                 self._insert_inspection(connection, ticket, message, None, message.decided_at, effects)
         elif message.trigger_id <= self.last_trigger_id:
-            connection.execute(
-                update(inspections)
-                .where(inspections.c.trigger_id == message.trigger_id, inspections.c.verdict == Verdict.NOT_INSPECTED)
-                .values(late_verdict=message.verdict, late_score=message.score)
-            )
+            trigger = connection.execute(select(triggers).where(triggers.c.trigger_id == message.trigger_id)).one()
+            if _decides(message, trigger.camera, trigger.camera_epoch, trigger.trigger_count):
+                connection.execute(
+                    update(inspections)
+                    .where(inspections.c.trigger_id == message.trigger_id, inspections.c.verdict == Verdict.NOT_INSPECTED)
+                    .values(late_verdict=message.verdict, late_score=message.score)
+                )
             effects.to_release.append(message)
         else:
             self._hold(message, effects)
@@ -119,6 +124,8 @@ class Ledger:
         if line_epoch <= self._line_epoch:
             return
         self._line_epoch = line_epoch
+        effects.to_release += self._early.values()
+        self._early.clear()
         for trigger_id, ticket in list(self._open.items()):
             ticket = ticket or _ticket_from_row(connection, trigger_id)
             self._insert_inspection(connection, ticket, None, Reason.LINE_DOWN, at, effects)
@@ -304,6 +311,12 @@ def _ticket_from_row(connection: Connection, trigger_id: int) -> Ticket:
         expose_until_ns=0,
         deadline_ms=row.deadline_ms,
     )
+
+
+def _decides(message: Inspected, camera: str, camera_epoch: int | None, trigger_count: int | None) -> bool:
+    """Is the frame behind this verdict the one that the ticket named?"""
+    frame = message.frame
+    return (frame.camera, frame.camera_epoch, frame.trigger_count) == (camera, camera_epoch, trigger_count)
 
 
 def _utc(at: float) -> datetime:

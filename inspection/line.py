@@ -126,7 +126,7 @@ class LineProcess:
                 self._camera_ready(message.camera)
             case CameraArmed():
                 lane = self._lanes.get(message.camera)
-                if lane is not None and lane.armed(message.camera_epoch):
+                if lane is not None and lane.armed(message.camera_epoch, message.exact):
                     log.info("camera %s is armed, epoch %d", message.camera, message.camera_epoch)
             case CameraLost():
                 self._camera_lost(message)
@@ -212,7 +212,7 @@ class LineProcess:
         lane = self._lanes.get(request.camera)
         if lane is None or not lane.ready:
             return Reason.DESYNC if lane is not None and lane.state.startswith("desync") else Reason.CAMERA_LOST
-        if len(self._state.open) >= self._config.line.max_open:
+        if len(self._state.open) >= self._config.line.max_open or lane.busy(now_ns):
             return Reason.OVERLOAD
         return None
 
@@ -302,10 +302,10 @@ class LineProcess:
                 self._counters["deadline_misses"] += 1
                 self._give_up(opened, Reason.DEADLINE)
                 lane = self._lanes.get(opened.ticket.camera)
-                if lane is None:
+                if lane is None or opened.ticket.camera_epoch != lane.epoch or not lane.ready:
                     continue
                 lane.misses += 1
-                if lane.misses == _MISSES and opened.ticket.camera_epoch == lane.epoch:
+                if lane.misses >= _MISSES:
                     self._fault(
                         "deadline_misses", f"{_MISSES} verdicts in a row were late or missing; camera {lane.camera} is armed anew"
                     )

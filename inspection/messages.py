@@ -33,6 +33,7 @@ Inbox = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9@_-]{1,64}\Z")]
 class TriggerRequest(Message, frozen=True):
     """PLC to line: a part arrived. The requester keeps it until an OutputCommand answers, and sends it again with ``passed``
     when none came in time: the part is gone then, and only its record is asked for. ``request_id`` makes that idempotent.
+    For one camera, requests are serial: the edge of one part is raised, or given up, before the next part is asked for.
     """
 
     request_id: Name

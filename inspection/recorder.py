@@ -32,7 +32,7 @@ from inspection.messages import (
     RecorderState,
     Ticket,
 )
-from inspection.rings import Rings
+from inspection.rings import Orphans, Rings
 from inspection.storer import Storer
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,6 @@ _STATUS_S = 1.0
 _RETRY_S = 0.2
 # What the database says of a message that contradicts the records, or whose numbers and times no column holds.
 _REFUSALS = (SQLAlchemyError, OverflowError, ValueError)
-# How long after the start a message may still claim a frame that the former recorder owned.
-_ORPHANS_S = 2.0
 
 
 @dataclass
@@ -82,8 +80,7 @@ class RecorderProcess:
         self.running = True
 
     def run(self) -> None:
-        orphans = {ring: ring.owned(SlotState.STORING) for ring in self._rings.all()}
-        orphans_until = time.monotonic() + _ORPHANS_S
+        orphans = Orphans(self._rings, SlotState.STORING)
         self._bus.send("line", RecorderStarted(at=time.time()))
         while self.running:
             if not self._storer.stored and not self._storer.faults:
@@ -91,9 +88,8 @@ class RecorderProcess:
             batch = list(self._bus.receive(0))
             self._record(batch)
             self._serve_command()
-            if orphans and time.monotonic() > orphans_until:
-                self._storer.free_orphans(orphans)
-                orphans = {}
+            for orphan in orphans.free():
+                self._storer.faults.append(_fault("image_lost", f"no message came for {orphan}"))
             self._write_status()
         self._storer.close()
         self._record([])

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from cameras.errors import RingError
-from cameras.ring import Ring
+from cameras.ring import Ring, SlotState
+
+# How long after the start of a process a message in flight may still claim a frame of its predecessor, and how far later looks
+# are apart: longer than any frame waits on a station that works.
+FIRST_LOOK_S = 2.0
+LOOK_S = 60.0
 
 
 class Rings:
@@ -31,3 +37,35 @@ class Rings:
     def all(self) -> list[Ring]:
         """Every ring that exists now."""
         return [self.get(path.name) for path in sorted(self._directory.glob("*.ring"))]
+
+
+class Orphans:
+    """Frees slots of one owner that no message claims: their message died with a process.
+
+    A slot is an orphan if it is owned at two looks with the same frame.
+    """
+
+    def __init__(self, rings: Rings, state: SlotState) -> None:
+        self._rings = rings
+        self._state = state
+        self._seen = self._look()
+        self._due = time.monotonic() + FIRST_LOOK_S
+
+    def _look(self) -> set[tuple[Ring, int, int]]:
+        return {(ring, slot, seq) for ring in self._rings.all() for slot, seq in ring.owned(self._state)}
+
+    def free(self) -> list[str]:
+        """Called often; frees what is due and says which slots those were."""
+        if time.monotonic() < self._due:
+            return []
+        freed = []
+        now_owned = self._look()
+        for ring, slot, seq in self._seen & now_owned:
+            try:
+                ring.release(slot, seq, self._state)
+            except RingError:
+                continue  # handed on just now
+            freed.append(f"slot {slot} of {ring.path.name}, frame {seq}")
+        self._seen = now_owned
+        self._due = time.monotonic() + LOOK_S
+        return freed

@@ -13,7 +13,7 @@ import numpy as np
 from cameras.errors import RingError
 from cameras.frame import PixelFormat
 from cameras.messages import FaultReport, FrameRef
-from cameras.ring import Ring, SlotState
+from cameras.ring import SlotState
 from inspection.domain import Image, ImageKind, Verdict
 from inspection.images import MAP_FORMAT, ImageStore, encode_frame, encode_map
 from inspection.messages import Inspected
@@ -55,16 +55,6 @@ class Storer:
         """Free a frame that is not kept."""
         self._free(message.frame)
 
-    def free_orphans(self, orphans: dict[Ring, list[tuple[int, int]]]) -> None:
-        """Slots that a former recorder owned and that no message claimed since."""
-        for ring, slots in orphans.items():
-            for slot, seq in slots:
-                try:
-                    ring.release(slot, seq, SlotState.STORING)
-                except RingError:
-                    continue  # stored meanwhile
-                self._fault("image_lost", f"slot {slot} of {ring.path.name} was left by the former recorder")
-
     def close(self) -> None:
         """Store what waits, then stop."""
         self._queue.put(None)
@@ -97,7 +87,8 @@ class Storer:
         pixel_format = PixelFormat.named(frame.pixel_format)
         pixels = ring.pixels(frame.slot, frame.slot_seq, SlotState.STORING, pixel_format, frame.width, frame.height)
         data = encode_frame(pixels, pixel_format)
-        self._free(frame)
+        # RingError if the slot was taken back meanwhile: then these may be another frame's pixels.
+        ring.release(frame.slot, frame.slot_seq, SlotState.STORING)
         self.stored.append((seq, self._images.put(data, ImageKind.FRAME, frame.width, frame.height, frame.pixel_format)))
         anomaly_map = np.frombuffer(message.map_f16, "<f2").reshape(message.map_height, message.map_width)
         data = encode_map(anomaly_map, message.fail_threshold)

@@ -389,5 +389,5 @@ def test_a_new_inspector_judges_what_is_announced_and_frees_what_its_predecessor
         peers.inspected(ticket)
         faults = [peers.recorder.expect(FaultReport) for _ in range(2)]
         assert {fault.kind for fault in faults} == {"frame_lost"}
-        assert all("left by the former inspector" in fault.detail for fault in faults)
+        assert all("no message came for" in fault.detail for fault in faults)
         peers.until_free()

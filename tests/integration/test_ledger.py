@@ -39,10 +39,10 @@ def ticket(trigger_id: int, *, serial: str | None = None, line_epoch: int = 1, a
     )
 
 
-def inspected(trigger_id: int, verdict: Verdict = Verdict.PASS) -> Inspected:
+def inspected(trigger_id: int, verdict: Verdict = Verdict.PASS, *, camera_epoch: int = 1) -> Inspected:
     frame = FrameRef(
         camera="top",
-        camera_epoch=1,
+        camera_epoch=camera_epoch,
         ring="top.ring",
         slot=0,
         slot_seq=trigger_id,
@@ -258,3 +258,22 @@ def test_a_ticket_that_skips_numbers_waits_until_the_missing_ones_are_sent_again
     effects = apply(engine, ledger, ticket(1), ticket(2), ticket(3))
     assert [trigger_id for _, trigger_id, _, _ in effects.recorded] == [3]
     assert (ledger.last_trigger_id, ledger.open_triggers) == (3, 2)
+
+
+def test_a_verdict_for_a_dead_line_never_decides_the_part_that_got_its_number(engine: Engine, ledger: Ledger) -> None:
+    """The former line numbered a part 2, and died before that was recorded; the present one gives 2 to another part."""
+    apply(engine, ledger, ticket(1), inspected(2, camera_epoch=7))
+    effects = Effects()
+    with engine.begin() as connection:
+        ledger.line_started(connection, 2, time.time(), effects)
+    assert len(effects.to_release) == 1
+    effects = apply(engine, ledger, ticket(2, line_epoch=2), inspected(2, camera_epoch=7))
+    assert effects.recorded == []
+    assert len(effects.to_release) == 1
+    assert apply(engine, ledger, inspected(2, Verdict.FAIL)).recorded == [(2, 2, Verdict.FAIL, None)]
+
+
+def test_a_verdict_for_a_dead_line_is_no_late_verdict_of_another_part(engine: Engine, ledger: Ledger) -> None:
+    apply(engine, ledger, ticket(1), given_up(1), inspected(1, camera_epoch=7))
+    with engine.connect() as connection:
+        assert connection.execute(select(inspections.c.late_verdict)).scalar_one() is None

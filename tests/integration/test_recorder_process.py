@@ -165,7 +165,7 @@ def test_an_image_that_cannot_be_stored_is_a_fault_and_recording_goes_on(peers: 
 def test_slots_of_a_former_recorder_are_freed_unless_a_message_claims_them(
     peers: RecorderPeers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspection.recorder, "_ORPHANS_S", 0.3)
+    monkeypatch.setattr("inspection.rings.FIRST_LOOK_S", 0.3)
     for _ in range(2):
         slot = peers.ring.acquire()
         assert slot is not None

@@ -74,3 +74,20 @@ def test_a_lost_camera_is_armed_when_it_says_that_it_is_ready() -> None:
 def test_no_exposure_without_an_armed_camera() -> None:
     with pytest.raises(AssertionError):
         Lane("top", 0).expose(1)
+
+
+def test_a_camera_that_cannot_prove_its_counts_gets_one_exposure_at_a_time() -> None:
+    lane = Lane("top", 0)
+    epoch = lane.arming_due(1)
+    assert epoch is not None
+    lane.armed(epoch, exact=False)
+    _, count = lane.expose(until_ns=50)
+    lane.edge_came(epoch, count)  # the frame may have been noise, and the edge still to come
+    assert lane.busy(49)
+    assert not lane.busy(50)
+
+
+def test_an_exact_camera_is_never_busy() -> None:
+    lane = armed_lane()
+    lane.expose(until_ns=50)
+    assert not lane.busy(1)
