@@ -119,10 +119,6 @@ class Ring:
         self._states[slot] = SlotState.READY
         return seq
 
-    def abandon(self, slot: int) -> None:
-        """Give a slot back that was acquired and not published."""
-        self._states[slot] = SlotState.FREE
-
     # --- the readers' side ---
 
     def pixels(
