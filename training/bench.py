@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -124,24 +125,20 @@ def detection_rows(measured: Sequence[Measured]) -> list[Row]:
 
 
 def fit_rows(measured: Sequence[Fit]) -> list[Row]:
-    """The table's head and one row for each fit; ratios are to the first fit of the product, which is the station's."""
-    rows: list[Row] = [("product", "method", "images", "bank", "bank, s", "ratio", "stored, s", "ratio", "image AUROC")]
+    """The table's head and one row for each fit.
+
+    Ratios are of processor seconds, to the first fit of the product, which is the station's.
+    """
+    rows: list[Row] = [
+        ("product", "method", "images", "bank", "bank, s", "CPU s", "ratio", "stored, s", "CPU s", "ratio", "image AUROC")
+    ]
     first: dict[str, Fit] = {}
     for each in measured:
         own, least = first.setdefault(each.product, each), "" if each.finished else "> "
-        rows.append(
-            (
-                each.product,
-                each.method,
-                str(each.images),
-                str(each.bank_patches),
-                f"{least}{each.bank_s:.1f}",
-                f"{least}{each.bank_s / own.bank_s:.1f}",
-                f"{least}{each.total_s:.1f}",
-                f"{least}{each.total_s / own.total_s:.1f}",
-                _number([each.image_auroc], 3),
-            )
-        )
+        row = [each.product, each.method, str(each.images), str(each.bank_patches)]
+        for seconds, of_own in ((each.bank, own.bank), (each.stored, own.stored)):
+            row += [f"{least}{value:.1f}" for value in (seconds.clock, seconds.processor, seconds.processor / of_own.processor)]
+        rows.append((*row, _number([each.image_auroc], 3)))
     return rows
 
 
@@ -157,7 +154,7 @@ def _show(rows: Sequence[Row], markdown: Path | None) -> None:
     table = Table(*rows[0])
     for row in rows[1:]:
         table.add_row(*row)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
     if markdown is not None:
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         lines.insert(1, "|" + "---|" * len(rows[0]))

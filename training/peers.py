@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from training.errors import TrainingError
 from training.evaluate import Figures, evaluate
 from training.export import CompiledFeatures
 from training.network import PatchFeatures
-from training.train import Progress, TrainedModel, select_bank, train
+from training.train import Progress, select_bank, train
 from training.zoo.train import train as train_zoo
 
 OURS = "station"
@@ -42,19 +43,27 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Seconds:
+    """By the clock, and of the processor, which other work on the machine does not lengthen."""
+
+    clock: float
+    processor: float
+
+
+@dataclass(frozen=True, slots=True)
 class Fit:
     """How long a memory bank of ``bank_patches`` took.
 
-    ``bank_s``: reading, features and bank. ``total_s``: until the calibrated, exported and checked model was stored.
-    With ``finished`` false, both are how long was waited, and there is no AUROC.
+    ``bank``: reading, features and bank. ``stored``: until the calibrated, exported and checked model was stored. With
+    ``finished`` false, both are how long was waited, and there is no AUROC.
     """
 
     product: str
     method: str
     images: int
     bank_patches: int
-    bank_s: float
-    total_s: float
+    bank: Seconds
+    stored: Seconds
     finished: bool
     image_auroc: float | None
 
@@ -90,30 +99,31 @@ def fits(dataset_dir: Path, longer_side: int, most: int | None, limit_s: float, 
     """
     images, product = thinned(dataset_dir, most), dataset_dir.resolve().name
     progress(OURS)
-    patches, bank, bank_s = _own_bank(images, longer_side)
+    patches, bank, bank_seconds = _own_bank(images, longer_side)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        seconds = _stopwatch()
         model = train(images, product, Path(folder), longer_side=longer_side)
-        yield Fit(product, OURS, len(images), bank, bank_s, model.seconds, True, _auroc(model, dataset_dir))
+        yield Fit(product, OURS, len(images), bank, bank_seconds, seconds(), True, _auroc(model.path, dataset_dir))
     for method, ratio in (("anomalib, same bank", bank / patches), ("anomalib, its default", 0.1)):
         progress(method)
-        selected = int(patches * ratio)
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            options = {"coreset_sampling_ratio": ratio}
-            peer, waited = _within(limit_s, _fit_peer, (dataset_dir, longer_side, most, Path(folder), options))
-            if peer is None:
-                yield Fit(product, method, len(images), selected, waited, waited, False, None)
-            else:
-                peer_bank_s = peer.metrics["fit_seconds"]
-                yield Fit(product, method, len(images), selected, peer_bank_s, peer.seconds, True, _auroc(peer, dataset_dir))
+            timed = _within(limit_s, (dataset_dir, longer_side, most, Path(folder), ratio))
+            area = _auroc(timed.path, dataset_dir) if timed.path else None
+            yield Fit(product, method, len(images), int(patches * ratio), timed.bank, timed.stored, bool(timed.path), area)
 
 
-def _auroc(model: TrainedModel, dataset_dir: Path) -> float | None:
-    return evaluate(model.path, labelled_images(dataset_dir)).figures.image_auroc
+def _auroc(model: Path, dataset_dir: Path) -> float | None:
+    return evaluate(model, labelled_images(dataset_dir)).figures.image_auroc
 
 
-def _own_bank(images: Sequence[TrainingImage], longer_side: int) -> tuple[int, int, float]:
+def _stopwatch() -> Callable[[], Seconds]:
+    clock, processor = time.monotonic(), time.process_time()
+    return lambda: Seconds(time.monotonic() - clock, time.process_time() - processor)
+
+
+def _own_bank(images: Sequence[TrainingImage], longer_side: int) -> tuple[int, int, Seconds]:
     """Number of patches, size of the bank, and seconds for reading, features and bank, as the default recipe makes them."""
-    started = time.monotonic()
+    seconds = _stopwatch()
     torch.set_num_threads(computing_threads())
     features = PatchFeatures(patchcore(LITE0), LITE0.mean, LITE0.std)
     frames = (image.read() for image in images)
@@ -124,36 +134,62 @@ def _own_bank(images: Sequence[TrainingImage], longer_side: int) -> tuple[int, i
     patches += [compiled(network_input(frame, *size))["f32"] for frame in frames]
     stacked = torch.stack(patches)
     bank = select_bank(stacked, seed=0)
-    return stacked.shape[:3].numel(), len(bank), time.monotonic() - started
+    return stacked.shape[:3].numel(), len(bank), seconds()
 
 
-def _fit_peer(
-    answer: Connection, dataset_dir: Path, longer_side: int, most: int | None, folder: Path, options: dict[str, Any]
-) -> None:
-    answer.send("started")
-    images, product = thinned(dataset_dir, most), dataset_dir.resolve().name
-    answer.send(
-        train_zoo(images, product, folder, "anomalib-patchcore", longer_side=longer_side, hold_out=False, options=options)
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    path: Path | None
+    bank: Seconds
+    stored: Seconds
+
+
+def _fit_peer(answer: Connection, dataset_dir: Path, longer_side: int, most: int | None, folder: Path, ratio: float) -> None:
+    answer.send(None)  # the imports are done, and not part of the fit
+    seconds, at = _stopwatch(), dict[str, Seconds]()
+
+    def note(stage: str, _done: int, _steps: int) -> None:
+        at.setdefault(stage, seconds())
+
+    model = train_zoo(
+        thinned(dataset_dir, most),
+        dataset_dir.resolve().name,
+        folder,
+        "anomalib-patchcore",
+        progress=note,
+        longer_side=longer_side,
+        hold_out=False,
+        options={"coreset_sampling_ratio": ratio},
     )
+    answer.send(_Timed(model.path, at["calibrate"], seconds()))
 
 
-def _within(limit_s: float, work: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[TrainedModel | None, float]:
-    """What ``work`` sends in a process of its own, None if it is not done in time, and the seconds waited.
+def _within(limit_s: float, arguments: tuple[Any, ...]) -> _Timed:
+    """anomalib's fit in a process of its own; without a path and with what it took so far if it is not done in time.
 
     Raises TrainingError if the process ends without an answer.
     """
     spawn = multiprocessing.get_context("spawn")
     receive, send = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=work, args=(send, *arguments))
+    process = spawn.Process(target=_fit_peer, args=(send, *arguments))
     process.start()
     send.close()
     try:
-        receive.recv()  # its imports are not part of the fit
-        started = time.monotonic()
-        model = receive.recv() if receive.poll(limit_s) else None
-        return model, time.monotonic() - started
+        receive.recv()
+        clock, processor = time.monotonic(), _processor_seconds(process.pid)
+        if receive.poll(limit_s):
+            timed: _Timed = receive.recv()
+            return timed
+        so_far = Seconds(time.monotonic() - clock, _processor_seconds(process.pid) - processor)
+        return _Timed(None, so_far, so_far)
     except EOFError as error:
         raise TrainingError("anomalib's Patchcore ended without a result; see its message above") from error
     finally:
         process.terminate()
         process.join()
+
+
+def _processor_seconds(pid: int | None) -> float:
+    """Of a process, in user and system mode (proc(5), stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import hashlib
+import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import typer
 from numpy.typing import NDArray
+from torch import nn
+from typer.testing import CliRunner
 
 from inspection.artifact import read_artifact
+from inspection.cli import app as station_app
 from inspection.detector import Detector
+from inspection.preprocessing import network_input
+from training.__main__ import app as training_app
 from training.backbone import LITE0, timm
+from training.bench import detection_rows, fit_rows
+from training.coreset import k_centre
 from training.dataset import TrainingImage, good_images, read_frame
 from training.errors import TrainingError
-from training.zoo.algorithms import ALGORITHMS, REFUSED
+from training.peers import Fit, Measured, Seconds, _within
+from training.zoo.adapter import with_constant_scales
+from training.zoo.algorithms import ALGORITHMS, REFUSED, Task
+from training.zoo.command import trainer
+from training.zoo.fitting import fit, k_center_greedy
 from training.zoo.train import MIN_IMAGES, train
-from training.zoo.weights import Pretrained, from_file, packaged
+from training.zoo.weights import Pretrained, from_file, installed, packaged
 
 SIZE = 64
-QUICK = [name for name, algorithm in ALGORITHMS.items() if not algorithm.resnet]
+QUICK = [name for name, algorithm in ALGORITHMS.items() if not algorithm.resnet and name != "fre"]
+"""fre is exported as dfm is."""
 
 
 def part(seed: int) -> NDArray[np.uint8]:
@@ -56,6 +71,11 @@ def images(dataset: Path) -> list[TrainingImage]:
 @pytest.fixture(scope="module")
 def lite0() -> Pretrained:
     return packaged()
+
+
+@pytest.fixture(scope="module")
+def resnet(resnet_file: Path) -> Pretrained:
+    return from_file(resnet_file, "resnet18", "of my company")
 
 
 @pytest.fixture(scope="module")
@@ -106,33 +126,65 @@ def test_what_is_trained_is_what_inspects(
         assert np.hypot(x / columns - 30 / 96, y / rows - 50 / 96) < 0.3
 
 
-def test_the_same_images_and_seed_give_the_same_network(images: list[TrainingImage], lite0: Pretrained, tmp_path: Path) -> None:
-    models = [train(images, "ring", tmp_path, "dfm", lite0, seed=seed, longer_side=SIZE) for seed in (0, 0)]
-    first, again = (read_artifact(model.path).manifest for model in models)
-    assert first.files == again.files
-    assert first.thresholds == again.thresholds
+def fitted(name: str, images: list[TrainingImage], pretrained: Pretrained, seed: int = 0) -> tuple[nn.Module, torch.Tensor]:
+    """anomalib's model after one epoch, and the normalised network input of an image that it has not seen."""
+    inputs = torch.cat([torch.from_numpy(network_input(image.read(), SIZE, SIZE)) for image in images])
+    algorithm = ALGORITHMS[name]
+    task = Task(pretrained, pretrained.layers_at(algorithm.strides), SIZE, SIZE, len(inputs) - 1, {})
+    model = fit(algorithm, task, inputs[1:], 1, seed, lambda done, steps: None)
+    mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (pretrained.mean, pretrained.std))
+    return model, (inputs[:1] - mean) / std
 
 
-def test_a_users_weights_are_used_and_recorded(images: list[TrainingImage], resnet_file: Path, tmp_path: Path) -> None:
-    own = from_file(resnet_file, "resnet18", "of my company", ["layer2", "layer3"])
-    assert own.mean == (0.485, 0.456, 0.406)
-    model = train(images, "ring", tmp_path, "anomalib-patchcore", own, longer_side=SIZE)
-    backbone = read_artifact(model.path).manifest.provenance.backbone
-    assert (backbone.name, backbone.package, backbone.version) == ("resnet18", "own.pth", "")
-    assert (backbone.licence, backbone.layers) == ("of my company", ("layer2", "layer3"))
-    other = tmp_path / "other.pth"
-    torch.save({name: value * 0.5 for name, value in torch.load(resnet_file, weights_only=True).items()}, other)
-    changed = train(images, "ring", tmp_path, "anomalib-patchcore", from_file(other, "resnet18", ""), longer_side=SIZE)
-    files, changed_files = (read_artifact(each.path).manifest.files for each in (model, changed))
-    assert files["network.bin"] != changed_files["network.bin"]
+def test_the_same_images_and_seed_give_the_same_network(images: list[TrainingImage], lite0: Pretrained) -> None:
+    first, again, other = (fitted("fre", images, lite0, seed)[0].state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    assert any(not torch.equal(value, other[name]) for name, value in first.items())
 
 
-def test_algorithms_for_resnets_take_a_users(images: list[TrainingImage], resnet_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["reverse_distillation", "uflow"])
+def test_scores_stand_in_anomalibs_order(name: str, images: list[TrainingImage], resnet: Pretrained) -> None:
+    """Where the station computes them otherwise than anomalib's own forward does."""
+    algorithm = ALGORITHMS[name]
+    model, tensor = fitted(name, images, resnet)
+    theirs = model(tensor)
+    ours_map, ours = algorithm.predict(with_constant_scales(model), tensor)
+    assert ours_map is not None
+    torch.testing.assert_close(ours_map.flatten(), theirs.anomaly_map.flatten(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.flatten(), theirs.pred_score.flatten(), rtol=1e-4, atol=1e-5)
+
+
+def test_dfkde_tells_apart_what_anomalib_calls_impossible(images: list[TrainingImage], lite0: Pretrained) -> None:
+    model, usual = fitted("dfkde", images, lite0)
+    surprises = [ALGORITHMS["dfkde"].predict(model, tensor)[1].item() for tensor in (usual, usual * 2, usual * 4)]
+    assert surprises == sorted(surprises)
+    assert np.isfinite(surprises).all()
+    assert len({model(tensor).pred_score.item() for tensor in (usual * 2, usual * 4)}) == 1
+
+
+def test_anomalibs_coreset_is_still_the_greedy_one() -> None:
+    torch.manual_seed(0)
+    points = torch.randn(300, 8)
+    chosen = k_center_greedy.KCenterGreedy(points.unsqueeze(-1), 0.1).select_coreset_idxs()
+    assert chosen == k_centre(points, 30, first=chosen[0]).tolist()
+
+
+def test_a_users_weights_are_used_and_recorded(
+    images: list[TrainingImage], resnet: Pretrained, resnet_file: Path, tmp_path: Path
+) -> None:
+    assert resnet.mean == (0.485, 0.456, 0.406)
+    with installed(resnet):
+        features = timm.create_model("resnet18", pretrained=True, features_only=True).state_dict()
+    assert all(torch.equal(value, resnet.state[name]) for name, value in features.items())
+
     with pytest.raises(TrainingError, match="give --backbone resnet18 --weights FILE"):
         train(images, "ring", tmp_path, "reverse_distillation", longer_side=SIZE)
-    own = from_file(resnet_file, "resnet18", "none")
-    model = train(images, "ring", tmp_path, "uflow", own, longer_side=SIZE, epochs=1)
-    assert read_artifact(model.path).manifest.provenance.backbone.layers == ("layer1", "layer2", "layer3")
+    model = train(images, "ring", tmp_path, "reverse_distillation", resnet, longer_side=SIZE, epochs=1)
+    backbone = read_artifact(model.path).manifest.provenance.backbone
+    assert (backbone.name, backbone.package, backbone.version) == ("resnet18", "own.pth", "")
+    assert (backbone.licence, backbone.layers) == ("of my company", ("layer1", "layer2", "layer3"))
+    assert backbone.weights_sha256 == hashlib.sha256(resnet_file.read_bytes()).hexdigest()
+    assert from_file(resnet_file, "resnet18", "", ["layer2"]).layers_at((4, 8)) == ("layer2",)
 
 
 class Executed:
@@ -158,9 +210,9 @@ def test_weights_that_cannot_be_used_are_refused(resnet_file: Path, tmp_path: Pa
 
 def test_what_is_not_offered_says_why(images: list[TrainingImage], tmp_path: Path) -> None:
     assert not set(REFUSED) & set(ALGORITHMS)
-    with pytest.raises(TrainingError, match="cflow is not offered: anomalib scales its map.*choose patchcore"):
+    with pytest.raises(TrainingError, match=r"cflow is not offered: anomalib scales its map.*choose patchcore"):
         train(images, "ring", tmp_path, "cflow")
-    with pytest.raises(TrainingError, match="no algorithm 'padam'.*padim"):
+    with pytest.raises(TrainingError, match=r"no algorithm 'padam'.*padim"):
         train(images, "ring", tmp_path, "padam")
     with pytest.raises(TrainingError, match="raise --size"):
         train(images, "ring", tmp_path, "supersimplenet", longer_side=SIZE)
@@ -168,13 +220,7 @@ def test_what_is_not_offered_says_why(images: list[TrainingImage], tmp_path: Pat
         train(images[:19], "ring", tmp_path, "padim", longer_side=SIZE)
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "inspection", *arguments], capture_output=True, text=True, check=False)
-
-
 def test_options_that_do_not_go_together_are_refused(dataset: Path, tmp_path: Path) -> None:
-    from training.zoo.command import trainer
-
     weights = tmp_path / "w.pth"
     for options, message in (
         (("patchcore", "", None, "", "", 3), "leave them out"),
@@ -185,3 +231,76 @@ def test_options_that_do_not_go_together_are_refused(dataset: Path, tmp_path: Pa
     ):
         with pytest.raises(TrainingError, match=message):
             trainer(*options)
+
+
+STATION = """
+[station]
+data_dir = "data"
+
+[[cameras]]
+name = "top"
+serial = "SIM1"
+
+[[products]]
+part_number = "ring"
+camera = "top"
+"""
+
+
+def run(app: typer.Typer, *arguments: str | Path) -> str:
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands lower their process's priority, which here is that of all tests."""
+    monkeypatch.setattr(os, "nice", lambda increment: 0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_command_trains_and_the_station_deploys(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "station.toml").write_text(STATION)
+    result = tmp_path / "model.json"
+    options = ["--product", "ring", "--size", "96", "--json", result]
+    run(training_app, "train", dataset, "--out", tmp_path / "models", "--algorithm", "dfm", *options)
+    artifact = json.loads(result.read_text())
+    options = ["--config", tmp_path / "station.toml", "--product", "ring", "--reason", "a test"]
+    assert run(station_app, "deploy", artifact["path"], *options).startswith(f"{artifact['digest']} decides for ring since")
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_bench_measures_both_alike(dataset: Path, tmp_path: Path) -> None:
+    files = ["--json", tmp_path / "b.json", "--markdown", tmp_path / "b.md"]
+    shown = run(training_app, "bench", "detection", dataset, "--size", "64", "--peers", "padim,supersimplenet", *files)
+    runs = json.loads((tmp_path / "b.json").read_text())["runs"]
+    assert [(each["method"], each["images"]) for each in runs] == [
+        ("station", MIN_IMAGES),
+        ("padim", MIN_IMAGES),
+        ("supersimplenet", MIN_IMAGES),
+    ]
+    assert [each["figures"] and each["figures"]["image_auroc"] for each in runs] == [1.0, 1.0, None]
+    assert "raise --size" in runs[2]["error"]
+    head, line, *rows = (tmp_path / "b.md").read_text().splitlines()
+    assert head.count("|") == line.count("|") == 10
+    assert [row.split(" | ")[1] for row in rows] == ["station", "padim", "supersimplenet"]
+    assert "padim" in shown
+
+
+def test_rows_give_mean_and_spread_of_seeds_and_say_what_is_missing(dataset: Path) -> None:
+    failed = Measured("ring", "padim", 0, 20, None, "too few")
+    assert detection_rows([failed])[1] == ("ring", "padim", "20", *["–"] * 6)
+    own = Fit("ring", "station", 20, 100, Seconds(2.0, 1.0), Seconds(4.0, 2.0), True, 0.98765)
+    slow = replace(own, method="peer", bank=Seconds(90.0, 50.0), stored=Seconds(90.0, 50.0), finished=False, image_auroc=None)
+    rows = fit_rows([own, slow])
+    assert rows[1][4:] == ("2.0", "1.0", "1.0", "4.0", "2.0", "1.0", "0.988")
+    assert rows[2][4:] == ("> 90.0", "> 50.0", "> 50.0", "> 90.0", "> 50.0", "> 25.0", "–")
+
+
+def test_a_fit_that_takes_too_long_is_ended(dataset: Path, tmp_path: Path) -> None:
+    timed = _within(0.01, (dataset, SIZE, None, tmp_path, 0.1))
+    assert timed.path is None
+    assert timed.bank.processor >= 0
+    assert 0.01 <= timed.bank.clock < 60
+    assert not list(tmp_path.iterdir())

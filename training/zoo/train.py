@@ -80,7 +80,6 @@ def train(
         seed,
         lambda done, steps: progress("fit", done, steps),
     )
-    fit_seconds = time.monotonic() - started
     calibration = inputs[torch.from_numpy(held_out)].split(1)
     network = _readout(chosen, RawScores(chosen, model, pretrained.mean, pretrained.std).eval(), calibration, progress)
     progress("export", 0, 1)
@@ -97,7 +96,6 @@ def train(
     metrics = {
         "images": float(len(used)),
         "fitted_images": float(fitted.sum()),
-        "fit_seconds": fit_seconds,
         "calibration_median": float(np.median(scores)),
         "calibration_max": float(scores.max()),
         "calibration_review_share": float(np.mean((scores >= limits.review) & (scores < limits.fail))),
