@@ -41,8 +41,13 @@ class Task:
     images: int
     options: dict[str, Any]
 
-    def cells(self, stride: int) -> int:
-        return (self.width // stride) * (self.height // stride)
+    def cells(self, layer: int, pooled: int = 1) -> int:
+        """Places on the feature map of one of the layers, pooled over so many each way."""
+        stride = _feature_infos(self)[layer]["reduction"] * pooled
+        return int((self.width // stride) * (self.height // stride))
+
+    def channels(self) -> list[int]:
+        return [int(info["num_chs"]) for info in _feature_infos(self)]
 
 
 def _predict(model: Any, images: torch.Tensor) -> Outputs:
@@ -75,13 +80,13 @@ class Algorithm:
 
 
 def _patchcore(task: Task, **components: Any) -> AnomalibModule:
-    patches = task.images * task.cells(8)
+    patches = task.images * task.cells(0)
     ratio = {"coreset_sampling_ratio": min(0.1, BANK_PATCHES / patches)}
     return Patchcore(task.pretrained.name, task.layers, **(ratio | task.options), **components)
 
 
 def _padim(task: Task, **components: Any) -> AnomalibModule:
-    channels = sum(_channels(task))
+    channels = sum(task.channels())
     return Padim(task.pretrained.name, list(task.layers), n_features=min(100, channels), **task.options, **components)
 
 
@@ -122,7 +127,7 @@ class _Flow(FastflowModel):
 
     def __init__(self, task: Task) -> None:
         nn.Module.__init__(self)
-        indices = [[info["module"] for info in _feature_info(task.pretrained.name)].index(layer) for layer in task.layers]
+        indices = [int(info["index"]) for info in _feature_infos(task)]
         self.input_size = (task.height, task.width)
         self.feature_extractor = timm.create_model(
             task.pretrained.name, pretrained=True, features_only=True, exportable=True, out_indices=indices
@@ -154,7 +159,7 @@ def _dfm(task: Task, **components: Any) -> AnomalibModule:
 
 
 def _fre(task: Task, **components: Any) -> AnomalibModule:
-    inputs = _channels(task)[-1] * (task.width // 32) * (task.height // 32)
+    inputs = task.channels()[-1] * task.cells(-1, pooled=2)
     return Fre(task.pretrained.name, task.layers[-1], input_dim=inputs, **task.options, **components)
 
 
@@ -181,7 +186,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         "a small head learns to tell features from noised ones",
         _supersimplenet,
         (8, 16),
-        1_500,
+        600,
         positive=False,
         predict=_supersimplenet_logits,
         min_side=80,  # its noise has up to 32 periods on a grid a quarter as large
@@ -237,12 +242,8 @@ def algorithm(name: str) -> Algorithm:
     raise TrainingError(f"there is no algorithm {name!r}; {offered}")
 
 
-def _feature_info(backbone: str) -> list[dict[str, Any]]:
-    network: Any = timm.create_model(backbone, pretrained=False, features_only=True)
-    info: list[dict[str, Any]] = network.feature_info.info
-    return info
-
-
-def _channels(task: Task) -> list[int]:
-    channels = {str(info["module"]): int(info["num_chs"]) for info in _feature_info(task.pretrained.name)}
-    return [channels[layer] for layer in task.layers]
+def _feature_infos(task: Task) -> list[dict[str, Any]]:
+    """What timm knows of the task's layers: ``module``, ``num_chs``, ``reduction``."""
+    network: Any = timm.create_model(task.pretrained.name, pretrained=False, features_only=True)
+    known = {info["module"]: info for info in network.feature_info.info}
+    return [known[layer] for layer in task.layers]

@@ -62,6 +62,8 @@ def train(
             f"{name} is made for ResNets, and no package holds one's weights; "
             f"give --backbone resnet18 --weights FILE --licence TEXT"
         )
+    if chosen.resnet and pretrained.layers:
+        raise TrainingError(f"{name} takes the layers it was made for; leave --layers out")
     used, inputs, skipped = _read(images, longer_side, progress)
     width, height = inputs.shape[3], inputs.shape[2]
     if min(width, height) < chosen.min_side:
@@ -72,14 +74,13 @@ def train(
     fitted = ~held_out if hold_out else np.ones(len(used), np.bool_)
 
     task = Task(pretrained, pretrained.layers_at(chosen.strides), width, height, int(fitted.sum()), options or {})
-    model = fit(
-        chosen,
-        task,
-        inputs[torch.from_numpy(fitted)],
-        epochs or chosen.epochs(int(fitted.sum())),
-        seed,
-        lambda done, steps: progress("fit", done, steps),
-    )
+    fit_inputs, passes = inputs[torch.from_numpy(fitted)], epochs or chosen.epochs(task.images)
+    try:
+        model = fit(chosen, task, fit_inputs, passes, seed, lambda done, steps: progress("fit", done, steps))
+    except RuntimeError as error:
+        raise TrainingError(
+            f"anomalib cannot fit {name} to {task.images} images of {width} × {height} pixels: {error}; try another --size"
+        ) from error
     calibration = inputs[torch.from_numpy(held_out)].split(1)
     network = _readout(chosen, RawScores(chosen, model, pretrained.mean, pretrained.std).eval(), calibration, progress)
     progress("export", 0, 1)
