@@ -69,7 +69,8 @@ class Limit:
     @property
     def rule(self) -> str:
         if self.basis == "distribution-free":
-            return f"at most {percent(self.rate)} of good parts with {percent(self.confidence)} confidence, by rank among {self.parts}"
+            kept = f"at most {percent(self.rate)} of good parts with {percent(self.confidence)} confidence"
+            return f"{kept}, by rank among {self.parts}"
         return (
             f"{percent(self.rate)} of good parts expected, model-based (log-normal) from {self.parts}; "
             f"{self.further_parts} more for a claim with {percent(self.confidence)} confidence"
@@ -113,7 +114,8 @@ def thresholds_for(
     """
     if fail_rate > review_rate:
         raise StationError(
-            f"{percent(fail_rate)} of good parts failed but {percent(review_rate)} stopped: failed parts are stopped too; swap the rates"
+            f"{percent(fail_rate)} of good parts failed but {percent(review_rate)} stopped: "
+            "failed parts are stopped too; swap the rates"
         )
     review = false_reject_limit(scores_good, review_rate, confidence)
     fail = false_reject_limit(scores_good, fail_rate, confidence)
