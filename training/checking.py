@@ -9,16 +9,18 @@ from functools import partial
 from pathlib import Path
 
 from cameras.frame import Frame, PixelFormat
-from training.copies import Pair, copies, copy_findings
+from training.copies import Pair, copies, copy_findings, near_copies
 from training.dataset import GOOD, MIN_IMAGES, TrainingImage, image_paths
 from training.errors import TrainingError, UnreadableImage
 from training.findings import Finding, Kind, Report, Severity
 from training.layout import TEST, TRAIN, layout_findings
 from training.masks import mask_findings
-from training.picture import Picture, read_picture
+from training.picture import LOW_BITS, Picture, read_picture
 
 Progress = Callable[[str, int, int], None]
 GOOD_FOLDER = f"{TRAIN}/{GOOD}"
+MISSHAPEN = 0.1
+"""If more of the images than this have another shape, the product has many shapes."""
 TAKE_AGAIN = "take it again or remove it"
 MORE = "take more images of different good parts"
 
@@ -31,7 +33,7 @@ def check_folder(root: Path, progress: Progress = lambda stage, done, steps: Non
     paths = [path for folder in folders if folder.is_dir() for path in image_paths(folder)]
     pictures, pairs, findings = _images(root, paths, progress)
     findings += [*layout_findings(root), *mask_findings(root, pictures, progress)]
-    left_out = _left_out(pictures, pairs)
+    left_out = _left_out(pictures, pairs, findings)
     usable = sum(picture.folder == GOOD_FOLDER for picture in pictures) - len(left_out)
     refusal = next((f"{root}: no folder {GOOD_FOLDER}; {each.todo}" for each in findings if each.kind is Kind.LAYOUT), None)
     if refusal is None and usable < MIN_IMAGES:
@@ -56,16 +58,25 @@ def _images(root: Path, paths: Sequence[Path], progress: Progress) -> tuple[list
     """The readable pictures, which of them repeat others, and what is wrong with any."""
     pictures, findings = _read(root, paths, progress)
     pairs = copies(pictures)
-    findings += copy_findings(pairs)
+    findings += [*copy_findings(pairs), *near_copies(pictures, pairs)]
     for picture in pictures:
         findings += _alone(picture)
     findings += _unlike_the_others(pictures)
     return pictures, pairs, findings
 
 
-def _left_out(pictures: Sequence[Picture], pairs: Sequence[Pair]) -> dict[str, str]:
-    """Images of train/good, by file name, that must teach nothing, and why: blank, repeated, or defective by another label."""
-    left_out = {picture.short: f"blank; {TAKE_AGAIN}" for picture in pictures if picture.blank and picture.folder == GOOD_FOLDER}
+def _left_out(pictures: Sequence[Picture], pairs: Sequence[Pair], findings: Sequence[Finding]) -> dict[str, str]:
+    """Images of train/good, by file name, that must teach nothing, and why.
+
+    They are blank, repeated, defective by another label, or of another shape than nine in ten, to which they would be stretched
+    (or, if the first of them is one, all the others to its shape).
+    """
+    good = [picture for picture in pictures if picture.folder == GOOD_FOLDER]
+    left_out = {picture.short: f"blank; {TAKE_AGAIN}" for picture in good if picture.blank}
+    shapes = {finding.image: f"{finding.what}; {finding.todo}" for finding in findings if finding.kind is Kind.ASPECT}
+    misshapen = {picture.short: shapes[picture.name] for picture in good if picture.name in shapes}
+    if len(misshapen) <= MISSHAPEN * len(good):
+        left_out |= misshapen
     for pair in pairs:
         learned = [picture for picture in (pair.first, pair.later) if picture.folder == GOOD_FOLDER]
         if pair.contradicts or len(learned) == 2:
@@ -106,7 +117,7 @@ def _alone(picture: Picture) -> Iterator[Finding]:
     if picture.blank:
         what = "blank: every pixel has all but the same value" + (", left out" if picture.folder == GOOD_FOLDER else "")
         yield Finding(Severity.WARNING, Kind.BLANK, picture.name, what, TAKE_AGAIN)
-    elif picture.pixel_format is PixelFormat.Mono16 and picture.largest < 4096:
+    elif picture.pixel_format is PixelFormat.Mono16 and picture.largest < LOW_BITS:
         what = f"16-bit grey, but no value above {picture.largest}: taken with 10 or 12 bits, it is read as all but black"
         todo = "multiply the values by 64 (10 bits) or 16 (12 bits), or save 8 bits"
         yield Finding(Severity.WARNING, Kind.DEPTH, picture.name, what, todo)
@@ -138,7 +149,7 @@ def _unlike_the_others(pictures: Sequence[Picture]) -> Iterator[Finding]:
             if abs(picture.width * height - picture.height * width) <= max(width, height):
                 yield Finding(Severity.WARNING, Kind.SIZE, picture.name, what, "take it with the settings of the others")
             else:
-                todo = "crop it to the shape of the others, or it is stretched to it"
+                todo = "crop it to the shape of the others, to which it would be stretched"
                 yield Finding(Severity.WARNING, Kind.ASPECT, picture.name, what, todo)
         if _bits(picture) != deep:
             what = f"{_bits(picture)} bits, most have {deep}"

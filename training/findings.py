@@ -30,6 +30,7 @@ class Kind(StrEnum):
     TURNED = "turned"
     PAGES = "pages"
     DUPLICATE = "duplicate"
+    NEAR_COPY = "near copy"
     LEAKAGE = "leakage"
     CONTRADICTION = "contradiction"
     MASK = "mask"

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,6 +152,28 @@ def test_images_unlike_the_others_are_named(root: Path, change: Callable[[Path],
     assert {finding.image.partition(".")[0] for finding in report.findings} == {"train/good/03"}
     assert any(says in finding.what for finding in report.findings)
     assert report.errors == 0
+    assert bool(report.left_out) == (Kind.ASPECT in kinds), "stretched, it would teach a shape that no part has"
+
+
+def test_a_product_of_many_shapes_is_trained_on(root: Path) -> None:
+    for number in range(4):
+        save(root / f"train/good/{number:02}.png", picture(number, 32, 24 + number))
+    report = check_folder(root)
+    assert [finding.kind for finding in report.findings] == [Kind.ASPECT] * 4
+    assert (report.left_out, report.refusal) == ({}, None)
+
+
+def test_ten_bits_in_sixteen_are_not_taken_for_blank(root: Path) -> None:
+    save(root / "train/good/03.png", picture(3)[..., 0].astype(np.uint16) + 300)
+    report = check_folder(root)
+    assert {finding.kind for finding in report.findings} == {Kind.DEPTH, Kind.CHANNELS}
+    assert report.left_out == {}
+
+
+def test_damaged_metadata_do_not_condemn_the_pixels(root: Path) -> None:
+    path = root / "train/good/03.png"
+    Image.fromarray(picture(3)).save(path, exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff")
+    assert check_folder(root).findings == ()
 
 
 def test_twelve_bits_in_sixteen_are_named_because_they_are_read_as_black(root: Path) -> None:
@@ -219,6 +242,27 @@ def test_a_grey_picture_saved_as_colour_is_the_same_picture(root: Path) -> None:
     save(root / "train/good/98.png", mono)
     save(root / "train/good/99.png", np.repeat(mono[..., None], 3, axis=2))
     assert [each.image for each in check_folder(root).findings if each.kind is Kind.DUPLICATE] == ["train/good/99.png"]
+
+
+def scene(seed: int) -> NDArray[np.uint8]:
+    """A smooth picture, as photographs are; noise would not survive JPEG."""
+    return cv2.resize(picture(seed, 5, 6), (320, 240), interpolation=cv2.INTER_CUBIC)
+
+
+def test_a_picture_saved_again_with_loss_or_resized_is_named(root: Path) -> None:
+    for folder in ("train/good", "test/good", "test/scratch"):
+        for path in (root / folder).iterdir():
+            save(path, scene(zlib.crc32(str(path.relative_to(root)).encode())))
+    for path in (root / "ground_truth/scratch").iterdir():
+        save(path, cv2.line(np.zeros((240, 320), np.uint8), (9, 9), (99, 99), 255))
+    assert check_folder(root).findings == ()
+    save(root / "test/good/again.jpg", np.asarray(Image.open(root / "train/good/04.png")), quality=80)
+    small = cv2.resize(np.asarray(Image.open(root / "train/good/05.png")), (160, 120), interpolation=cv2.INTER_AREA)
+    save(root / "train/good/small.png", small)
+    near = {each.image: each.what for each in check_folder(root).findings if each.kind is Kind.NEAR_COPY}
+    assert near.keys() == {"test/good/again.jpg", "train/good/small.png"}
+    assert "train/good/04.png" in near["test/good/again.jpg"]
+    assert "train/good/05.png" in near["train/good/small.png"]
 
 
 def orphan(root: Path) -> None:
