@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from inspection.quality.claims import (
     false_rejects_after_looking,
     false_rejects_at,
 )
-from training.dataset import LabelledImage, labelled_images, read_frame
+from training.dataset import LabelledImage, file_sha256, labelled_images, read_frame
 from training.errors import TrainingError, UnreadableImage
 from training.evaluate import Progress
 
@@ -139,9 +138,9 @@ def score_labelled(artifact: Artifact, dataset: Path, progress: Progress) -> Lab
 def _score(detector: Detector, image: LabelledImage, seen: dict[str, str], scores: dict[str, list[float]]) -> str | None:
     """Add the image's score to those of its label, or say why it counts for nothing."""
     try:
-        digest = hashlib.sha256(image.path.read_bytes()).hexdigest()
+        digest = file_sha256(image.path)
         frame = read_frame(image.path)
-    except (OSError, UnreadableImage) as error:
+    except UnreadableImage as error:
         return str(error)
     if digest in seen:
         return seen[digest]

@@ -96,6 +96,17 @@ def test_a_threshold_by_rank_keeps_its_rate_with_its_confidence_whatever_the_dis
     assert kept < 1500, "a threshold that is never wrong stops too few parts"
 
 
+def test_a_threshold_for_escapes_keeps_its_rate_with_its_confidence() -> None:
+    rng = np.random.default_rng(11)
+    kept = 0
+    for _ in range(1500):
+        # Even scores: the share of all defective parts below a threshold is the threshold.
+        limit = escape_limit(rng.random(200), 0.04, 0.9)
+        assert limit is not None
+        kept += limit <= 0.04
+    assert 0.9 - 3 * np.sqrt(0.9 * 0.1 / 1500) <= kept / 1500 < 1
+
+
 @pytest.mark.parametrize("true_rate", [0.0, 0.01, 0.04])
 def test_bounds_of_escapes_cover_the_truth_with_their_confidence(true_rate: float) -> None:
     rng = np.random.default_rng(7)
