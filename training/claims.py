@@ -18,10 +18,13 @@ from inspection.quality.claims import (
     false_reject_limit,
     false_rejects_after_looking,
     false_rejects_at,
+    p_higher,
 )
 from training.dataset import LabelledImage, file_sha256, labelled_images, read_frame
 from training.errors import TrainingError, UnreadableImage
 from training.evaluate import Progress
+
+P_CHANGED = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +71,17 @@ class ThresholdClaims:
 class ModelClaims:
     """Everything that is known of a model's thresholds, and the thresholds that would keep the wish.
 
-    ``least`` is the lowest threshold with the wished false rejects, from all good scores there are; ``highest`` the highest one
-    with the wished escapes, None without enough labelled defective parts.
+    ``changed`` says that labelled good parts score higher than those of the calibration, which ``p_changed`` says how likely by
+    chance. ``least`` is the lowest threshold with the wished false rejects, from all good scores there are, or from the labelled
+    ones alone if they have changed; ``highest`` the highest one with the wished escapes, None without enough defective parts.
     """
 
     model: str
     product: str
     rule: str
     wish: Wish
+    p_changed: float | None
+    changed: bool
     review: ThresholdClaims
     fail: ThresholdClaims
     least: Limit
@@ -95,8 +101,10 @@ def claims(
     artifact = read_artifact(artifact_path)
     calibration = np.array(artifact.manifest.calibration.scores)
     labelled = LabelledScores({}, {}) if labels is None else score_labelled(artifact, labels, progress)
-    # Cross-fitted with four fifths of the bank, calibration parts score higher rather than lower than later ones will.
-    good = np.concatenate((calibration, labelled.good))
+    p_changed = p_higher(calibration, labelled.good) if len(labelled.good) else None
+    changed = p_changed is not None and p_changed < P_CHANGED
+    # Cross-fitted with four fifths of the bank, calibration parts should score higher than later ones, if they differ at all.
+    good = labelled.good if changed else np.concatenate((calibration, labelled.good))
     defective = labelled.defective
     least = false_reject_limit(good, wish.false_rejects, wish.confidence)
     highest = escape_limit(defective, wish.escapes, wish.confidence)
@@ -106,6 +114,8 @@ def claims(
         product=artifact.manifest.product,
         rule=limits.rule,
         wish=wish,
+        p_changed=p_changed,
+        changed=changed,
         review=_threshold_claims(limits.review, calibration, labelled, wish),
         fail=_threshold_claims(limits.fail, calibration, labelled, wish),
         least=least,

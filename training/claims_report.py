@@ -37,6 +37,7 @@ def lines(result: ModelClaims) -> list[str]:
     return [
         f"Model {result.model[:12]} for {result.product}. Each claim has {percent(wished.confidence)} confidence, for parts "
         "like those it was measured on, independent of one another.",
+        *_changed(result),
         "",
         f"Review threshold {review.threshold:.4g}. Parts from it on are stopped; a defective part below it escapes.",
         *_words(review, "stopped", "escape", wished),
@@ -46,6 +47,15 @@ def lines(result: ModelClaims) -> list[str]:
         "",
         f"To keep false rejects at most {percent(wished.false_rejects)} and escapes at most {percent(wished.escapes)}:",
         *_to_keep(result),
+    ]
+
+
+def _changed(result: ModelClaims) -> list[str]:
+    if not result.changed:
+        return []
+    return [
+        "Labelled good parts score higher than those of the calibration (by chance in less than 1 of 100 cases): light, parts or "
+        "camera have changed. What the calibration shows is not about them; train again with images of today."
     ]
 
 

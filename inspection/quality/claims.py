@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
+from scipy.stats import mannwhitneyu
 
 from inspection.errors import StationError
 from inspection.quality.bounds import after_looking, events_allowed, shows, trials_needed, upper_bound
@@ -195,6 +196,15 @@ def claim(events: int, parts: int, wished: float, confidence: float) -> Claim:
     holds = shows(events, parts, wished, confidence)
     further = 0 if holds else trials_needed(events, wished, confidence) - parts
     return Claim(events, parts, confidence, upper_bound(events, parts, confidence), wished, holds, further)
+
+
+def p_higher(calibration: ArrayLike, later: ArrayLike) -> float:
+    """How unlikely it is that later good parts score so much higher than those of the calibration by chance.
+
+    One-sided test of Mann & Whitney (1947). If it is small, light, parts or camera have changed since, and what the calibration
+    shows is not about the later parts.
+    """
+    return float(mannwhitneyu(_scores(later), _scores(calibration), alternative="greater").pvalue)
 
 
 def percent(share: float) -> str:

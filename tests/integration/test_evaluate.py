@@ -199,7 +199,7 @@ def test_claims_of_a_model_are_made_from_its_calibration_and_from_labelled_image
     assert review["escapes"] | {"events": 0, "holds": True, "further_parts": 0} == review["escapes"]
     assert review["escapes"]["bound"] == pytest.approx(1 - 0.1 ** (1 / 7))
     assert review["escapes_by_defect"]["dent"]["further_parts"] == 4
-    assert result["least"]["basis"] == "distribution-free"
+    assert (result["least"]["basis"], result["changed"]) == ("distribution-free", False)
     assert result["highest"] > result["least"]["threshold"]
     assert "both are kept, together with 80 % confidence" in done.stdout
     assert "\n".join(result["words"]) == done.stdout.rstrip("\n")
@@ -211,6 +211,17 @@ def test_claims_without_labels_say_what_is_missing(trained: TrainedModel) -> Non
     assert "586 more for a claim with 95 % confidence" in words
     assert "name a folder with test/<defect> as --labels" in words
     assert (result.review.escapes, result.review.false_rejects, result.highest) == (None, None, None)
+
+
+def test_claims_about_parts_that_have_changed_rest_on_these_alone(trained: TrainedModel, tmp_path: Path) -> None:
+    (tmp_path / "test/good").mkdir(parents=True)
+    for seed in range(8):
+        cv2.imwrite(str(tmp_path / f"test/good/{seed}.png"), cv2.GaussianBlur(part(400 + seed), (0, 0), 3))
+    result = claims(trained.path, tmp_path, claims_report.wish("30%", "30%", "90%"))
+    assert result.changed
+    assert result.least.parts == 8
+    assert result.least.threshold > result.review.threshold
+    assert "train again with images of today" in "\n".join(claims_report.lines(result))
 
 
 def test_claims_that_contradict_each_other_are_said_to_be_impossible(

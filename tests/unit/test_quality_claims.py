@@ -22,6 +22,7 @@ from inspection.quality.claims import (
     false_rejects_after_looking,
     false_rejects_at,
     model_based_limit,
+    p_higher,
     percent,
     thresholds_for,
 )
@@ -201,6 +202,15 @@ def test_a_part_that_scores_the_threshold_is_stopped() -> None:
     limit = false_reject_limit(scores, 0.05)
     assert false_rejects_at(limit.threshold, scores, 0.05).events == 0
     assert limit.threshold == np.nextafter(59.0, 60.0)
+
+
+def test_later_parts_are_said_to_differ_only_if_they_score_higher() -> None:
+    rng = np.random.default_rng(5)
+    calibration = rng.lognormal(0, 0.2, 60)
+    assert p_higher(calibration, rng.lognormal(0.2, 0.2, 40)) < 0.001
+    assert p_higher(calibration, rng.lognormal(-0.2, 0.2, 40)) > 0.9
+    alarms = [p_higher(rng.lognormal(0, 0.2, 60), rng.lognormal(0, 0.2, 40)) < 0.05 for _ in range(300)]
+    assert 0.01 < np.mean(alarms) < 0.1
 
 
 @pytest.mark.parametrize(
