@@ -134,7 +134,10 @@ def train(
     path, digest = artifact.write_artifact(models_dir, manifest, files)
     Detector.load(path, digest)
     progress("store", 1, 1)
-    return TrainedModel(path, digest, metrics, time.monotonic() - started, skipped)
+    names = [image.name for image, out in zip(used, held_out, strict=True) if out]
+    return TrainedModel(
+        path, digest, metrics, time.monotonic() - started, skipped, dict(zip(names, scores.tolist(), strict=True))
+    )
 
 
 def _read(

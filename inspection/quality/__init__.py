@@ -1,0 +1,4 @@
+"""What the figures of a model are worth: statistics on scores and labels, for reports and pages.
+
+bounds.py (exact bounds of a proportion), claims.py (thresholds, and what they can claim). numpy and scipy only.
+"""
