@@ -86,6 +86,12 @@ class Parity(_Part, frozen=True):
 
 
 class Backbone(_Part, frozen=True):
+    """Where the pretrained weights came from.
+
+    ``package`` and ``version`` are those of an installed package, or the name of a user's own file and nothing; the
+    licence of such a file is the one that the user stated.
+    """
+
     name: str
     layers: tuple[str, ...]
     package: str

@@ -185,7 +185,7 @@ def _within(limit_s: float, arguments: tuple[Any, ...]) -> _Timed:
     except EOFError as error:
         raise TrainingError("anomalib's Patchcore ended without a result; see its message above") from error
     finally:
-        process.terminate()
+        process.kill()  # Lightning answers a request to end only after the bank is done
         process.join()
 
 
