@@ -32,6 +32,17 @@ def folds(count: int, parts: int = 5) -> NDArray[np.int64]:
     return np.arange(count) * parts // count
 
 
+def common_units(reference: NDArray[np.float64], scores: NDArray[np.float64]) -> tuple[float, float]:
+    """Scale and exponent that give ``scores`` of good images the median and the spread of ``reference``.
+
+    So brought, the larger of two scores is the one that is less usual among good images.
+    """
+    middle, spread = location_and_spread(scores)
+    reference_middle, reference_spread = location_and_spread(reference)
+    exponent = reference_spread / spread
+    return float(np.exp(reference_middle - exponent * middle)), exponent
+
+
 def whole_image_scale(patch_scores: NDArray[np.float64], image_distances: NDArray[np.float64]) -> tuple[float, float]:
     """Scale and exponent that bring whole-image distances of good images to half the spread of their patch scores.
 

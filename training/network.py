@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
+from torch.nn import functional
 
 from training.backbone import PatchcoreModel
 
 TOP_PATCHES = 3
 """Patches score as the mean of this many largest distances: less noisy than the maximum, still local."""
+PATCH = 8
+"""Patches lie this many pixels apart: finer features are averaged onto that grid, coarser ones interpolated."""
 
 
 class PatchFeatures(nn.Module):
-    """Image → patch features, as anomalib's PatchCore computes them, with the backbone's normalisation in front."""
+    """Image → patch features as PatchCore compares them, with the backbone's normalisation in front.
 
-    def __init__(self, model: PatchcoreModel, mean: float, std: float) -> None:
+    ``halvings`` is the level in the pyramid: so often is the image halved before. With layers from stride 8 on, the
+    features are those that anomalib's PatchCore computes.
+    """
+
+    def __init__(self, model: PatchcoreModel, mean: float, std: float, halvings: int = 0) -> None:
         super().__init__()
         self.model = model
         self.mean = mean
         self.std = std
+        self.halvings = halvings
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features, float32 (n, rows, columns, d), of RGB images, float32 (n, 3, height, width) in [0, 1]."""
-        features = self.model.feature_extractor((images - self.mean) / self.std)
-        pooled = {layer: self.model.feature_pooler(feature) for layer, feature in features.items()}
-        return self.model.generate_embedding(pooled).permute(0, 2, 3, 1)
+        for _ in range(self.halvings):
+            images = functional.avg_pool2d(images, 2)
+        grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
+        layers = self.model.feature_extractor((images - self.mean) / self.std).values()
+        return torch.cat([_on_grid(self.model.feature_pooler(layer), grid) for layer in layers], 1).permute(0, 2, 3, 1)
+
+
+def _on_grid(features: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    finer = features.shape[-1] // grid[1]
+    if finer > 1:
+        return functional.avg_pool2d(features, finer)
+    return features if finer == 1 else functional.interpolate(features, grid, mode="bilinear")
 
 
 class PatchDistance(nn.Module):
@@ -69,34 +88,59 @@ class ImageDistance(nn.Module):
         return (means.unsqueeze(-2) - self.bank).square().sum(-1).amin(-1).sqrt()
 
 
-class ScoringNetwork(nn.Module):
-    """What is exported: features, distances and score in one graph, without anomalib's upsampling and blur.
+class Level(nn.Module):
+    """One level of the pyramid: image → patch features and their distances, in the units of the largest level.
 
-    The score is the larger of two: that of the strangest patches, and the distance of the image's mean features from
-    those of good images, brought to the patches' scale as ``scale · distance ** exponent``. A missing part shows only
-    in the second, because each patch of an empty fixture also stands in good images. ``known`` gives the factor by
-    which a patch's distance counts more because it looks like a labelled defect.
+    Distances come to those units as ``scale · distance ** exponent``. ``known`` gives the factor by which a distance counts
+    more because the patch looks like a labelled defect.
     """
 
     def __init__(
-        self, features: PatchFeatures, image_bank: torch.Tensor, scale: float, exponent: float, known: nn.Module | None = None
+        self, features: PatchFeatures, bank: torch.Tensor, scale: float = 1.0, exponent: float = 1.0, known: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.features = features
-        self.patch_distance = PatchDistance(features.model.memory_bank)
-        self.image_distance = ImageDistance(image_bank)
+        self.distance = PatchDistance(bank)
         self.scale = scale
         self.exponent = exponent
         self.known = known
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Anomaly map (n, 1, rows, columns) and score (n,) of RGB images (n, 3, height, width) in [0, 1]."""
+        """Features (n, rows, columns, d) and distances (n, rows, columns) of images (n, 3, height, width)."""
         patches = self.features(images)
-        anomaly_map = self.patch_distance(patches)
+        distances = self.distance(patches)
         if self.known is not None:
-            anomaly_map = anomaly_map * self.known(patches)
+            distances = distances * self.known(patches)
+        return patches, distances if self.exponent == 1.0 == self.scale else self.scale * distances**self.exponent
+
+
+class ScoringNetwork(nn.Module):
+    """What is exported: features, distances and score in one graph, without anomalib's upsampling and blur.
+
+    The score is the largest of those of the levels' strangest patches, and of the distance of the image's mean features
+    from those of good images, brought to the patches' scale as ``scale · distance ** exponent``. A missing part shows
+    only in the last, because each patch of an empty fixture also stands in good images. ``levels`` begin with the
+    largest; mean features are those of the smallest.
+    """
+
+    def __init__(self, levels: Sequence[Level], image_bank: torch.Tensor, scale: float, exponent: float) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(levels)
+        self.image_distance = ImageDistance(image_bank)
+        self.scale = scale
+        self.exponent = exponent
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Anomaly map (n, 1, rows, columns) and score (n,) of RGB images (n, 3, height, width) in [0, 1]."""
+        patches, distances = self.levels[0](images)
+        anomaly_map, score = distances.unsqueeze(1), strangest_patches(distances)
+        for level in self.levels[1:]:
+            patches, distances = level(images)
+            score = torch.maximum(score, strangest_patches(distances))
+            coarse = functional.interpolate(distances.unsqueeze(1), anomaly_map.shape[-2:], mode="bilinear")
+            anomaly_map = torch.maximum(anomaly_map, coarse)
         whole = self.scale * self.image_distance(mean_features(patches)) ** self.exponent
-        return anomaly_map.unsqueeze(1), torch.maximum(strangest_patches(anomaly_map), whole)
+        return anomaly_map, torch.maximum(score, whole)
 
 
 def mean_features(patches: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,9 @@ from training.calibration import folds, thresholds
 from training.dataset import TrainingImage
 from training.errors import ParityError, TrainingError, UnreadableImage
 from training.export import check_parity, export
-from training.train import LONGER_SIDE, MAX_IMAGES, PARITY_IMAGES, Progress, TrainedModel
+from training.reading import MAX_IMAGES, Progress
+from training.recipe import LONGER_SIDE
+from training.train import PARITY_IMAGES, TrainedModel
 from training.zoo.adapter import RawScores, Readout
 from training.zoo.algorithms import Algorithm, Task, algorithm
 from training.zoo.fitting import fit

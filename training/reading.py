@@ -1,0 +1,122 @@
+"""Images → the patch features that the network computes of them, each image read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inspection.artifact import Precision
+from inspection.detector import processor_precisions
+from inspection.preprocessing import network_input
+from training.dataset import MIN_IMAGES, TrainingImage
+from training.errors import TrainingError, UnreadableImage
+from training.export import CompiledFeatures
+from training.known_defects import DefectPatches, LabelledReject, covered
+from training.network import PatchFeatures
+from training.recipe import Recipe
+
+MAX_IMAGES = 500
+"""More images are thinned out evenly: the patches of all those used are in memory at once."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, the steps of it that are done, and all its steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """Patch features by the precision of the network and then by level, float16 (n, rows, columns, d).
+
+    ``images`` are those that could be read, ``skipped`` says why others were not used. ``rejects`` likewise by precision
+    and level, one by one, with the names and digests of those read in ``used_rejects``.
+    """
+
+    features: dict[Precision, list[torch.Tensor]]
+    images: list[TrainingImage]
+    skipped: dict[str, str]
+    width: int
+    height: int
+    rejects: dict[Precision, list[list[DefectPatches]]]
+    used_rejects: list[LabelledReject]
+
+
+class LevelFeatures:
+    """The features of all levels of the pyramid, for one size of the network's input and each precision."""
+
+    def __init__(self, levels: Sequence[PatchFeatures], width: int, height: int, precisions: Sequence[Precision]) -> None:
+        self._levels = [CompiledFeatures(level, width, height, precisions) for level in levels]
+        self._precisions = precisions
+
+    def __call__(self, image: NDArray[np.float32]) -> dict[Precision, list[torch.Tensor]]:
+        """Features, float16 (rows, columns, d), of a network input (1, 3, height, width), by precision and level."""
+        by_level = [level(image) for level in self._levels]
+        return {precision: [level[precision] for level in by_level] for precision in self._precisions}
+
+
+def read_patches(
+    images: Sequence[TrainingImage],
+    rejects: Sequence[LabelledReject],
+    levels: Sequence[PatchFeatures],
+    recipe: Recipe,
+    progress: Progress,
+    precisions: Sequence[Precision] | None = None,
+) -> Patches:
+    """Patch features of the images; those that cannot be read or come twice are skipped, with the reason.
+
+    Raises TrainingError if too few good images are usable.
+    """
+    precisions = precisions or processor_precisions()
+    wanted = [images[index] for index in np.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES)).astype(int)]
+    features: dict[Precision, list[list[torch.Tensor]]] = {precision: [[] for _ in levels] for precision in precisions}
+    used: list[TrainingImage] = []
+    skipped: dict[str, str] = {}
+    seen: dict[str, str] = {}
+    size: tuple[int, int] | None = None
+    for done, image in enumerate(wanted):
+        progress("read", done, len(wanted))
+        if image.sha256 in seen:
+            # A copy in another fold would calibrate with its own patches in the bank.
+            skipped[image.name] = f"same file as {seen[image.sha256]}"
+            continue
+        seen[image.sha256] = image.name
+        try:
+            frame = image.read()
+        except UnreadableImage as error:
+            skipped[image.name] = str(error)
+            continue
+        if size is None:
+            size = recipe.input_size(frame.width, frame.height)
+            compiled = LevelFeatures(levels, *size, precisions)
+        for precision, by_level in compiled(network_input(frame, *size)).items():
+            for collected, patches in zip(features[precision], by_level, strict=True):
+                collected.append(patches)
+        used.append(image)
+    progress("read", len(wanted), len(wanted))
+    if size is None or len(used) < MIN_IMAGES:
+        raise TrainingError(
+            f"{len(used)} of {len(images)} images are usable, at least {MIN_IMAGES} good images are needed; "
+            f"{'; '.join(skipped.values()) or 'add more'}"
+        )
+    defects: dict[Precision, list[list[DefectPatches]]] = {precision: [[] for _ in levels] for precision in precisions}
+    used_rejects: list[LabelledReject] = []
+    for reject in rejects:
+        if reject.sha256 in seen:
+            skipped[reject.name] = f"same file as {seen[reject.sha256]}"
+            continue
+        seen[reject.sha256] = reject.name
+        try:
+            tensor = network_input(reject.read(), *size)
+            mask = None if reject.read_mask is None else reject.read_mask()
+        except UnreadableImage as error:
+            skipped[reject.name] = str(error)
+            continue
+        for precision, by_level in compiled(tensor).items():
+            for collected_defects, patches in zip(defects[precision], by_level, strict=True):
+                share = None if mask is None else covered(mask, patches.shape[0], patches.shape[1])
+                collected_defects.append(DefectPatches(patches, share))
+        used_rejects.append(reject)
+    stacked = {precision: [torch.stack(level) for level in by_level] for precision, by_level in features.items()}
+    return Patches(stacked, used, skipped, *size, defects, used_rejects)

@@ -1,0 +1,42 @@
+"""What a training may choose: how large the network's input is, at how many scales it looks, and how much it remembers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inspection.preprocessing import input_size
+
+LONGER_SIDE = 320
+MIN_SIDE, MAX_SIDE = 96, 1024
+COARSE_LAYERS = ("blocks.2", "blocks.4")
+FINE_LAYERS = ("blocks.1", "blocks.2", "blocks.4")
+"""With the layer at stride 4, whose texture tells small defects; among few large patches it only adds noise."""
+BANK_PATCHES = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """``longer_side`` of the network's input in pixels; ``levels`` of its pyramid, each half as large as the one before.
+
+    ``layers`` are those of the largest level, smaller ones use ``COARSE_LAYERS``. ``bank_patches`` are remembered at each
+    level.
+    """
+
+    longer_side: int = LONGER_SIDE
+    levels: int = 1
+    layers: tuple[str, ...] = COARSE_LAYERS
+    bank_patches: int = BANK_PATCHES
+
+    def input_size(self, width: int, height: int) -> tuple[int, int]:
+        """The network's input (width, height) for frames of this size: each level a multiple of the features' stride."""
+        factor = 2 ** (self.levels - 1)
+        smallest = input_size(width, height, round(self.longer_side / factor))
+        return smallest[0] * factor, smallest[1] * factor
+
+    def layers_at(self, level: int) -> tuple[str, ...]:
+        """The layers of a level; level 0 is the largest."""
+        return self.layers if level == 0 else COARSE_LAYERS
+
+    def __str__(self) -> str:
+        sides = " + ".join(str(self.longer_side // 2**level) for level in range(self.levels))
+        return f"{sides} px, layers {', '.join(self.layers)}, {self.bank_patches} patches"
