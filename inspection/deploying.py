@@ -1,28 +1,35 @@
-"""Putting an artifact in service: verify, register, deploy, in one transaction."""
+"""Putting an artifact in service: verify, register, gate, deploy; and back to the one before."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from sqlalchemy import Engine
 
 from inspection.artifact import read_artifact
 from inspection.config import Config
 from inspection.domain import Deployment, Model
 from inspection.errors import NotFound
 from inspection.records.database import migrate, open_engine
-from inspection.records.deployments import deploy, register_model
+from inspection.records.deployments import deploy_gated, former_model, get_model, model_in_service, register_model, rollback
+from inspection.records.gates import latest_gate
 
 
-def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: str) -> Deployment:
-    """Deploy the artifact at ``path``; ModelError if it is not whole, NotFound if the product is not configured."""
+def open_records(config: Config) -> Engine:
+    """A writer's engine on the station's records, which are made if the station never ran."""
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = open_engine(config.database_url)
+    migrate(engine)
+    return engine
+
+
+def register_artifact(config: Config, path: Path, product: str) -> Model:
+    """Verify and register the artifact at ``path``; ModelError if it is not whole, NotFound if the product is not configured."""
     if config.product(product) is None:
         known = ", ".join(item.part_number for item in config.products)
         raise NotFound(f"product {product!r} is not configured; the configuration names {known}")
     artifact = read_artifact(path)
     manifest = artifact.manifest
-    # A model may be deployed before the station runs for the first time.
-    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = open_engine(config.database_url)
-    migrate(engine)
     model = Model(
         model=artifact.digest,
         product=product,
@@ -31,8 +38,42 @@ def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: s
         created_at=manifest.provenance.created_at,
         metrics=manifest.metrics,
     )
+    engine = open_records(config)
     with engine.begin() as connection:
         register_model(connection, model)
-        deployment = deploy(connection, config.station.name, product, artifact.digest, by, reason)
+    engine.dispose()
+    return model
+
+
+def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: str, override: str | None = None) -> Deployment:
+    """Deploy the artifact at ``path``, gating it before unless it passed against the model that is in service now.
+
+    ``override`` deploys without a passed gate, and says why. Raises GateNotPassed, and what ``register_artifact`` raises.
+    """
+    model = register_artifact(config, path, product).model
+    engine = open_records(config)
+    if override is None:
+        with engine.connect() as connection:
+            gate = latest_gate(connection, config.station.name, model)
+            deployed = model_in_service(connection, config.station.name, product)
+        other = None if deployed is None or deployed.model == model else deployed.model
+        if gate is None or not gate.passed or gate.compared_with != other:
+            from inspection.gate import gate_model
+
+            gate_model(config, model, by)
+    with engine.begin() as connection:
+        deployment = deploy_gated(connection, config.station.name, product, model, by, reason, override)
+    engine.dispose()
+    return deployment
+
+
+def roll_back(config: Config, product: str, by: str, reason: str) -> Deployment:
+    """Put the model before the present one in service again, once its artifact is found whole. Conflict if there was none."""
+    engine = open_records(config)
+    with engine.connect() as connection:
+        former = get_model(connection, former_model(connection, config.station.name, product))
+    read_artifact(config.data_dir / former.path, former.model)
+    with engine.begin() as connection:
+        deployment = rollback(connection, config.station.name, product, by, reason)
     engine.dispose()
     return deployment

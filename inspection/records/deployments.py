@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, insert, select, update
 
 from inspection.domain import Deployment, Model
-from inspection.errors import Conflict, NotFound
+from inspection.errors import Conflict, GateNotPassed, NotFound
+from inspection.records.gates import latest_gate
 from inspection.records.tables import deployments, models
 
 
@@ -45,10 +46,62 @@ def list_models(connection: Connection) -> tuple[Model, ...]:
     return tuple(Model(**row) for row in rows)
 
 
-def deploy(connection: Connection, station: str, product: str, model: str, deployed_by: str, reason: str) -> Deployment:
+def deploy_gated(
+    connection: Connection, station: str, product: str, model: str, deployed_by: str, reason: str, override: str | None = None
+) -> Deployment:
+    """``deploy``, if the newest gate of the model on this station passed, or else for the reason in ``override``.
+
+    GateNotPassed says which checks did not pass, or that there was no gate.
+    """
+    get_model(connection, model)
+    gate = latest_gate(connection, station, model)
+    if (gate is None or not gate.passed) and not override:
+        failed = [] if gate is None else [f"{check.check}: {check.detail}" for check in gate.checks if not check.passed]
+        why = f"did not pass its gate ({'; '.join(failed)})" if failed else f"has not been gated on {station}"
+        raise GateNotPassed(f"model {model[:12]} {why}; gate it again when that is mended, or deploy it with an override and why")
+    overridden = override if gate is None or not gate.passed else None
+    return deploy(connection, station, product, model, deployed_by, reason, overridden)
+
+
+def rollback(connection: Connection, station: str, product: str, by: str, reason: str) -> Deployment:
+    """Put the model in service again that decided before the present one. Conflict if there was none.
+
+    It needs no gate: it was in service.
+    """
+    former = former_model(connection, station, product)
+    return deploy(connection, station, product, former, by, f"rolled back: {reason}")
+
+
+def former_model(connection: Connection, station: str, product: str) -> str:
+    """The digest of the model that a rollback puts in service; Conflict if there is none."""
+    here = (deployments.c.station == station, deployments.c.product == product)
+    present = model_in_service(connection, station, product)
+    former = None
+    if present is not None:
+        former = connection.execute(
+            select(deployments.c.model)
+            .where(*here, deployments.c.ended_at.is_not(None), deployments.c.model != present.model)
+            .order_by(deployments.c.deployment_id.desc())
+            .limit(1)
+        ).scalar_one_or_none()
+    if former is None:
+        raise Conflict(f"no other model was in service for {product} on {station} before; deploy the one that shall decide")
+    return former
+
+
+def deploy(
+    connection: Connection,
+    station: str,
+    product: str,
+    model: str,
+    deployed_by: str,
+    reason: str,
+    override: str | None = None,
+) -> Deployment:
     """Put a registered model in service: the former deployment ends and the new one starts at the same instant.
 
-    NotFound if the model is not registered, Conflict if it was made for another product.
+    NotFound if the model is not registered, Conflict if it was made for another product. Asks for no gate; ``override``
+    is recorded.
     """
     registered = get_model(connection, model)
     if registered.product != product:
@@ -62,7 +115,15 @@ def deploy(connection: Connection, station: str, product: str, model: str, deplo
     row = (
         connection.execute(
             insert(deployments)
-            .values(station=station, product=product, model=model, deployed_at=now, deployed_by=deployed_by, reason=reason)
+            .values(
+                station=station,
+                product=product,
+                model=model,
+                deployed_at=now,
+                deployed_by=deployed_by,
+                reason=reason,
+                override=override,
+            )
             .returning(*deployments.c)
         )
         .mappings()

@@ -78,6 +78,7 @@ class InspectorPeers:
     def __init__(self, run_dir: Path, in_service: Callable[[], dict[str, tuple[str, Path]]]) -> None:
         self.run_dir = run_dir
         self.in_service = in_service
+        self.in_shadow: Callable[[], dict[str, tuple[str, Path]]] = dict
         self.line = Peer(run_dir, "line", LineMessage)
         self.camera = Peer(run_dir, "camera@top", LineMessage)
         self.recorder = Peer(run_dir, "recorder", RecorderMessage)
@@ -87,7 +88,8 @@ class InspectorPeers:
     @contextmanager
     def inspector(self) -> Iterator[None]:
         bus = Bus(self.run_dir, "inspector", InspectorMessage)
-        with in_thread(InspectorProcess(bus, Rings(self.run_dir), ModelShelf(self.in_service)), bus):
+        shelves = ModelShelf(lambda: self.in_service()), ModelShelf(lambda: self.in_shadow())
+        with in_thread(InspectorProcess(bus, Rings(self.run_dir), *shelves), bus):
             self.line.expect(InspectorStarted)
             yield
 
@@ -244,7 +246,7 @@ def test_models_change_between_two_parts_without_losing_one(
         former.manifest, thresholds=Thresholds(review=1e-6, fail=1e6, rule="everything is reviewed")
     )
     path, digest = write_artifact(tmp_path, stricter, former.files)
-    deploy_artifact(station, model, "plate", "test", "the first")
+    deploy_artifact(station, model, "plate", "test", "the first", override="a test of the inspector")
     peers.in_service = lambda: models_in_service(reader, station)
     judged: list[Inspected] = []
     with peers.inspector():
@@ -254,7 +256,7 @@ def test_models_change_between_two_parts_without_losing_one(
             ticket, _ = peers.part(scene(len(judged)))
             judged.append(peers.inspected(ticket))
             if len(judged) == 5:
-                deploy_artifact(station, path, "plate", "test", "the second")
+                deploy_artifact(station, path, "plate", "test", "the second", override="a test of the inspector")
         for _ in range(5):
             ticket, _ = peers.part(scene(len(judged)))
             judged.append(peers.inspected(ticket))
@@ -272,7 +274,7 @@ def test_a_model_that_was_altered_after_its_deployment_is_refused_and_the_former
 ) -> None:
     former = read_artifact(model)
     path, digest = write_artifact(tmp_path, msgspec.structs.replace(former.manifest, algorithm="another"), former.files)
-    deploy_artifact(station, model, "plate", "test", "the first")
+    deploy_artifact(station, model, "plate", "test", "the first", override="a test of the inspector")
     peers.in_service = lambda: models_in_service(reader, station)
     with peers.inspector():
         # Between two looks of the inspector, so that it never sees the model whole.
