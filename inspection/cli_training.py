@@ -42,12 +42,8 @@ def _records(config: Path) -> Iterator[tuple[Config, Connection]]:
     from inspection.deploying import open_records
 
     loaded = configuration.load(config)
-    engine = open_records(loaded)
-    try:
-        with engine.begin() as connection:
-            yield loaded, connection
-    finally:
-        engine.dispose()
+    with open_records(loaded) as engine, engine.begin() as connection:
+        yield loaded, connection
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------

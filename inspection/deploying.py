@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -15,12 +17,16 @@ from inspection.records.deployments import deploy_gated, former_model, get_model
 from inspection.records.gates import latest_gate
 
 
-def open_records(config: Config) -> Engine:
+@contextmanager
+def open_records(config: Config) -> Iterator[Engine]:
     """A writer's engine on the station's records, which are made if the station never ran."""
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = open_engine(config.database_url)
-    migrate(engine)
-    return engine
+    try:
+        migrate(engine)
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def register_artifact(config: Config, path: Path, product: str) -> Model:
@@ -38,10 +44,8 @@ def register_artifact(config: Config, path: Path, product: str) -> Model:
         created_at=manifest.provenance.created_at,
         metrics=manifest.metrics,
     )
-    engine = open_records(config)
-    with engine.begin() as connection:
+    with open_records(config) as engine, engine.begin() as connection:
         register_model(connection, model)
-    engine.dispose()
     return model
 
 
@@ -51,29 +55,29 @@ def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: s
     ``override`` deploys without a passed gate, and says why. Raises GateNotPassed, and what ``register_artifact`` raises.
     """
     model = register_artifact(config, path, product).model
-    engine = open_records(config)
-    if override is None:
-        with engine.connect() as connection:
-            gate = latest_gate(connection, config.station.name, model)
-            deployed = model_in_service(connection, config.station.name, product)
-        other = None if deployed is None or deployed.model == model else deployed.model
-        if gate is None or not gate.passed or gate.compared_with != other:
+    with open_records(config) as engine:
+        if override is None and not _is_gated(engine, config.station.name, product, model):
             from inspection.gate import gate_model
 
             gate_model(config, model, by)
-    with engine.begin() as connection:
-        deployment = deploy_gated(connection, config.station.name, product, model, by, reason, override)
-    engine.dispose()
-    return deployment
+        with engine.begin() as connection:
+            return deploy_gated(connection, config.station.name, product, model, by, reason, override)
+
+
+def _is_gated(engine: Engine, station: str, product: str, model: str) -> bool:
+    """Did the model pass, compared with what is in service now?"""
+    with engine.connect() as connection:
+        gate = latest_gate(connection, station, model)
+        deployed = model_in_service(connection, station, product)
+    other = None if deployed is None or deployed.model == model else deployed.model
+    return gate is not None and gate.passed and gate.compared_with == other
 
 
 def roll_back(config: Config, product: str, by: str, reason: str) -> Deployment:
     """Put the model before the present one in service again, once its artifact is found whole. Conflict if there was none."""
-    engine = open_records(config)
-    with engine.connect() as connection:
-        former = get_model(connection, former_model(connection, config.station.name, product))
-    read_artifact(config.data_dir / former.path, former.model)
-    with engine.begin() as connection:
-        deployment = rollback(connection, config.station.name, product, by, reason)
-    engine.dispose()
-    return deployment
+    with open_records(config) as engine:
+        with engine.connect() as connection:
+            former = get_model(connection, former_model(connection, config.station.name, product))
+        read_artifact(config.data_dir / former.path, former.model)
+        with engine.begin() as connection:
+            return rollback(connection, config.station.name, product, by, reason)

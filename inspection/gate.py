@@ -17,12 +17,12 @@ from sqlalchemy import Connection, select
 from cameras.errors import CameraError
 from cameras.frame import Frame, PixelFormat
 from inspection.config import Config
+from inspection.deploying import open_records
 from inspection.detector import Detector
 from inspection.domain import OK, Check, Gate, GoldenImage, ImageKind, Member, Model, Side, Source, Verdict
 from inspection.errors import ModelError, NotFound, StationError
 from inspection.images import ImageStore
 from inspection.intervals import clopper_pearson
-from inspection.records.database import migrate, open_engine
 from inspection.records.deployments import get_model, model_in_service
 from inspection.records.gates import store_gate
 from inspection.records.queries import latest_timings_ms
@@ -35,6 +35,7 @@ LATENCY_RUNS = 200
 _WARM_UP = 5
 _SAMPLES = 8
 _TIMINGS = 500
+_ROUNDING = 0.005
 _DETECTOR_STEPS = ("preprocess", "infer", "regions")
 _NOTHING = "nothing to check against"
 
@@ -73,33 +74,31 @@ def gate_model(config: Config, model: str, by: str) -> Gate:
 
     NotFound if the model is not registered or its product not configured.
     """
-    engine = open_engine(config.database_url)
-    migrate(engine)
-    reader = open_engine(config.database_url, read_only=True)
-    with reader.connect() as connection:
-        evidence = _evidence(connection, config.station.name, model)
-    reader.dispose()
+    with open_records(config) as engine:
+        with engine.connect() as connection:
+            evidence = _evidence(connection, config.station.name, model)
+        checks = _checks(config, evidence)
+        compared_with = evidence.in_service.model if evidence.in_service is not None else None
+        with engine.begin() as connection:
+            return store_gate(connection, config.station.name, evidence.model.product, model, checks, compared_with, by)
+
+
+def _checks(config: Config, evidence: _Evidence) -> list[Check]:
     product = config.product(evidence.model.product)
     if product is None:
         raise NotFound(f"product {evidence.model.product!r} is not configured; add its recipe to the configuration")
-    store = ImageStore(config.image_dir)
     try:
-        detector = Detector.load(config.data_dir / evidence.model.path, expected_digest=model)
+        detector = Detector.load(config.data_dir / evidence.model.path, expected_digest=evidence.model.model)
     except ModelError as error:
-        checks = [Check("parity", False, f"{error}; nothing else was checked")]
-    else:
-        samples = _readable(store, evidence.recorded)
-        checks = [
-            _parity(detector, samples),
-            _latency(detector, samples[0][1] if samples else None, product.deadline_ms, evidence.rest_ms),
-            _golden(detector, evidence.golden, store),
-            _comparison(detector, evidence, store, config),
-        ]
-    compared_with = evidence.in_service.model if evidence.in_service is not None else None
-    with engine.begin() as connection:
-        gate = store_gate(connection, config.station.name, evidence.model.product, model, checks, compared_with, by)
-    engine.dispose()
-    return gate
+        return [Check("parity", False, f"{error}; nothing else was checked")]
+    store = ImageStore(config.image_dir)
+    samples = _readable(store, evidence.recorded)
+    return [
+        _parity(detector, samples),
+        _latency(detector, samples[0][1] if samples else None, product.deadline_ms, evidence.rest_ms),
+        _golden(detector, evidence.golden, store),
+        _comparison(detector, evidence, store, config),
+    ]
 
 
 def _evidence(connection: Connection, station: str, digest: str) -> _Evidence:
@@ -174,6 +173,8 @@ def _parity(detector: Detector, samples: Sequence[tuple[_Recorded, Frame]]) -> C
             f"its manifest says that it differs by {parity.max_relative_difference:.2%} from the trained network, "
             f"more than {parity.tolerance:.2%}"
         )
+    # Only rounding lies between two scores of one network in one precision.
+    limit = _ROUNDING if detector.precision == parity.precision else parity.tolerance
     compared, largest = 0, 0.0
     for recorded, frame in (noise, *samples):
         try:
@@ -187,7 +188,7 @@ def _parity(detector: Detector, samples: Sequence[tuple[_Recorded, Frame]]) -> C
             compared += 1
             difference = abs(first - recorded.score) / max(abs(recorded.score), 1e-9)
             largest = max(largest, difference)
-            if difference > parity.tolerance:
+            if difference > limit:
                 problems.append(f"frame {recorded.sha256[:12]} scored {first:.6g}, and {recorded.score:.6g} on the line")
     if problems:
         return Check("parity", False, "; ".join(problems))

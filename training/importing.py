@@ -75,9 +75,7 @@ def _import(config: Config, product: str, paths: list[Path], record: Callable[[C
         data = encode_frame(frame.pixels, frame.pixel_format)
         image = store.put(data, ImageKind.FRAME, frame.width, frame.height, frame.pixel_format.name)
         stored.append((path, image.sha256, image.pixel_format))
-    engine = open_records(config)
     # The files first: a row never names a file that is not there.
-    with engine.begin() as connection:
+    with open_records(config) as engine, engine.begin() as connection:
         new = sum(record(connection, *each) for each in stored)
-    engine.dispose()
     return Imported(new, len(stored) - new, skipped)

@@ -59,8 +59,8 @@ def run_trainer(config: Config, config_path: Path) -> None:
     )
     end_with_parent()
     prepare_directories(config)
-    with only_one(config, "trainer"):
-        trainer = Trainer(config, config_path)
+    with only_one(config, "trainer"), open_records(config) as engine:
+        trainer = Trainer(config, config_path, engine)
 
         def stop(_signal: int, _frame: FrameType | None) -> None:
             trainer.running = False
@@ -75,10 +75,10 @@ def run_trainer(config: Config, config_path: Path) -> None:
 class Trainer:
     """Claims the runs of one station, one at a time."""
 
-    def __init__(self, config: Config, config_path: Path) -> None:
+    def __init__(self, config: Config, config_path: Path, writer: Engine) -> None:
         self._config = config
         self._config_path = config_path
-        self._writer = open_records(config)
+        self._writer = writer
         self._reader = open_engine(config.database_url, read_only=True)
         self.running = True
 
@@ -177,11 +177,17 @@ class _Attempt:
         """A model that does not pass is a result too: the run made it, and its gate says what is wrong."""
         self._step = Step("gate", 0, 1)
         said: list[str] = []
-        _, errors = self._supervise(
-            ["inspection", "gate", digest, "--by", "trainer"], lambda line: said.append(line.decode(errors="replace"))
-        )
+        command = ["inspection", "gate", digest, "--by", "trainer"]
+        try:
+            code, errors = self._supervise(command, lambda line: said.append(line.decode(errors="replace")))
+        except _Stopped:
+            # The model is made; to train it again would bring nothing.
+            self._say("the trainer was stopped before the gate was done; gate the model with `station gate`")
+            return
         for line in (*said, *errors.splitlines()):
             self._say(line)
+        if not said:
+            self._say(f"the gate ended with {code} and without a result; gate the model with `station gate`")
         self._step = Step("gate", 1, 1)
 
     def _supervise(self, command: list[str], take: Callable[[bytes], None]) -> tuple[int, str]:

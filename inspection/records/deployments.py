@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 from inspection.domain import Deployment, Model
 from inspection.errors import Conflict, GateNotPassed, NotFound
 from inspection.records.gates import latest_gate
-from inspection.records.tables import deployments, models
+from inspection.records.tables import deployments, models, shadows
 
 
 def register_model(connection: Connection, model: Model) -> None:
@@ -110,6 +110,12 @@ def deploy(
     connection.execute(
         update(deployments)
         .where(deployments.c.station == station, deployments.c.product == product, deployments.c.ended_at.is_(None))
+        .values(ended_at=now)
+    )
+    # A challenger that is put in service has nobody left to challenge.
+    connection.execute(
+        update(shadows)
+        .where(shadows.c.station == station, shadows.c.model == model, shadows.c.ended_at.is_(None))
         .values(ended_at=now)
     )
     row = (

@@ -1,0 +1,57 @@
+"""A challenger, a model change and a rollback while parts come: no part is lost, and each row names the model that decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+import pytest
+from running_station import PRODUCT, RunningStation
+
+from inspection.artifact import Thresholds, read_artifact, write_artifact
+from inspection.cell import CellPart
+from inspection.deploying import deploy_artifact, open_records, register_artifact, roll_back
+from inspection.domain import Verdict
+from inspection.records.shadows import disagreements, list_shadows, shadow_summary, start_shadow
+
+PARTS, RATE = 160, 20
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_no_part_is_lost_when_models_change(tmp_path: Path, plate_model: Path, database_url: str) -> None:
+    station = RunningStation(tmp_path, plate_model, database_url=database_url)
+    former = read_artifact(plate_model)
+    nervous = msgspec.structs.replace(former.manifest, thresholds=Thresholds(review=1e-6, fail=1e6, rule="a test"))
+    path, challenger = write_artifact(station.config.models_dir, nervous, former.files)
+    register_artifact(station.config, path, PRODUCT)
+
+    def parts() -> Iterator[CellPart]:
+        for number in range(PARTS):
+            if number == 60:
+                deploy_artifact(station.config, path, PRODUCT, "ada", "a test", override="it shall review everything")
+            if number == 110:
+                roll_back(station.config, PRODUCT, "bob", "it reviews everything")
+            yield next(station.parts("L1", [number]))
+
+    with station, open_records(station.config) as engine:
+        station.open_lot("L1")
+        with engine.begin() as connection:
+            start_shadow(connection, "test", PRODUCT, challenger, "ada", "is it better?")
+        station.convey(parts(), RATE)
+        station.check_invariants("L1")
+        rows = station.rows("L1")
+        assert [row["model"] for row in rows].count(None) == 0
+        assert [model for model, _ in groupby(row["model"] for row in rows)] == [plate_model.name, challenger, plate_model.name]
+        assert {row["verdict"] for row in rows if row["model"] == challenger} == {"review"}
+
+        with engine.connect() as connection:
+            assert all(shadow.ended_at is not None for shadow in list_shadows(connection, "test")), "it was put in service"
+            summary = shadow_summary(connection, challenger)
+            differing = disagreements(connection, challenger, 0, 1_000)
+        # Most parts before the change; none of them was decided by the challenger.
+        assert 20 <= summary.inspected <= 80
+        decided = {row["trigger_id"]: row["verdict"] for row in rows}
+        assert {each.shadow_verdict for each in differing} == {Verdict.REVIEW}
+        assert all(decided[each.trigger_id] == each.verdict == Verdict.PASS for each in differing)

@@ -1,0 +1,161 @@
+"""The trainer as a process: it survives kill -9, lets itself be stopped, and holds nothing when there is nothing to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import pytest
+from running_station import scene
+
+from inspection import config as configuration
+from inspection.config import Config
+from inspection.deploying import open_records
+from inspection.domain import RunState, TrainingRun
+from inspection.images import ImageStore
+from inspection.records.deployments import get_model
+from inspection.records.gates import latest_gate
+from inspection.records.training_runs import cancel_run, get_run, request_run
+from inspection.records.training_sets import freeze, members_of
+from inspection.training_set import checked, draft
+from training.importing import import_good
+
+STATION = """
+[station]
+name = "cell"
+data_dir = "data"
+[[cameras]]
+name = "top"
+serial = "SIM1"
+[[products]]
+part_number = "plate"
+camera = "top"
+deadline_ms = 5000
+"""
+
+
+@pytest.fixture
+def config_path(tmp_path: Path) -> Path:
+    path = tmp_path / "station.toml"
+    path.write_text(STATION)
+    return path
+
+
+@pytest.fixture
+def config(config_path: Path) -> Config:
+    return configuration.load(config_path)
+
+
+@pytest.fixture
+def training_set(config: Config, tmp_path: Path) -> str:
+    """Of the images of a folder alone, as for a first model."""
+    good = tmp_path / "photographs" / "train" / "good"
+    good.mkdir(parents=True)
+    for number in range(12):
+        cv2.imwrite(str(good / f"{number}.png"), scene(number))
+    (good / "broken.png").write_bytes(b"no picture")
+    imported = import_good(config, good.parents[1], "plate", "ada")
+    assert (imported.new, imported.known, list(imported.skipped)) == (12, 0, ["broken.png"])
+    assert import_good(config, good.parents[1], "plate", "ada").known == 12
+    store = ImageStore(config.image_dir)
+    with open_records(config) as engine, engine.begin() as connection:
+        frozen = freeze(connection, checked(draft(connection, "plate"), store), "ada")
+        for member in members_of(connection, frozen.training_set):
+            assert (store.frame(member.sha256, "Mono8").pixels == scene(int(Path(member.name).stem))).all(), "without loss"
+    return frozen.training_set
+
+
+def request(config: Config, training_set: str) -> int:
+    with open_records(config) as engine, engine.begin() as connection:
+        return request_run(connection, "cell", training_set, "ada", "a test", longer_side=96).training_run_id
+
+
+def wait_for(config: Config, number: int, condition: Callable[[TrainingRun], bool]) -> TrainingRun:
+    until = time.monotonic() + 200
+    with open_records(config) as engine:
+        while True:
+            with engine.connect() as connection:
+                run = get_run(connection, number)
+            if condition(run):
+                return run
+            assert run.state in (RunState.QUEUED, RunState.RUNNING), run
+            assert time.monotonic() < until, run
+            time.sleep(0.1)
+
+
+def children(config_path: Path) -> list[int]:
+    """Processes that carry out runs of this station now."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"perform" in arguments and str(config_path).encode() in arguments:
+            found.append(int(entry.name))
+    return found
+
+
+def until_gone(config_path: Path) -> None:
+    until = time.monotonic() + 10
+    while children(config_path):
+        assert time.monotonic() < until, "a training goes on without its trainer"
+        time.sleep(0.05)
+
+
+@contextmanager
+def trainer(config_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-m", "training", "trainer", "--config", str(config_path)])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_run_survives_the_trainers_death_and_another_is_cancelled(config: Config, config_path: Path, training_set: str) -> None:
+    number = request(config, training_set)
+    with trainer(config_path) as first:
+        wait_for(config, number, lambda run: run.stage == "read")
+        assert len(children(config_path)) == 1
+        os.kill(first.pid, signal.SIGKILL)
+        until_gone(config_path)
+    with trainer(config_path) as second, open_records(config) as engine:
+        run = wait_for(config, number, lambda run: run.state is RunState.SUCCEEDED)
+        assert run.attempts == 2
+        assert run.model is not None
+        assert "gate passed" in run.log
+        with engine.connect() as connection:
+            assert get_model(connection, run.model).product == "plate"
+            assert latest_gate(connection, "cell", run.model).passed
+        # Nothing to do: no torch in memory, and no child that holds any.
+        assert children(config_path) == []
+        maps = Path(f"/proc/{second.pid}/maps").read_text()
+        assert "sqlite" in maps.lower()
+        assert "torch" not in maps
+        assert "openvino" not in maps
+
+        other = request(config, training_set)
+        wait_for(config, other, lambda run: run.state is RunState.RUNNING)
+        with engine.begin() as connection:
+            cancel_run(connection, other, "bob")
+        cancelled = wait_for(config, other, lambda run: run.state is RunState.CANCELLED)
+        assert "cancelled by bob" in cancelled.log
+        assert cancelled.model is None
+        until_gone(config_path)
+
+        # What cannot be trained fails, and says why.
+        for path in config.image_dir.glob("*/*.png"):
+            path.unlink()
+        hopeless = request(config, training_set)
+        failed = wait_for(config, hopeless, lambda run: run.state is RunState.FAILED)
+        assert "0 of 12 images are usable" in failed.error
+        second.terminate()
+        assert second.wait(10) == 0
