@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from inspector_peers import SLOTS, InspectorPeers, frame, scene
+from shadow_messages import CHALLENGER, verdict
 from sqlalchemy import select
 
 import inspection.inspector
@@ -32,8 +33,6 @@ from inspection.records.shadows import (
     stop_shadow,
 )
 from inspection.shadow import LIMIT, Shadow
-
-CHALLENGER = "cd" * 32
 
 
 @pytest.fixture(scope="module")
@@ -156,23 +155,6 @@ def models(seeder) -> tuple[str, str]:
         register_model(seeder.connection, Model(digest, "plate", "models/one", "patchcore", seeder.start, {}))
     deploy(seeder.connection, "st-1", "plate", "ab" * 32, "ada", "the first")
     return "ab" * 32, CHALLENGER
-
-
-def verdict(trigger_id: int, verdict: Verdict, **values: object) -> ShadowInspected:
-    fields = {
-        "trigger_id": trigger_id,
-        "camera": "cam-1",
-        "camera_epoch": 1,
-        "trigger_count": trigger_id,
-        "model": CHALLENGER,
-        "verdict": verdict,
-        "score": 2.5,
-        "review_threshold": 1.0,
-        "fail_threshold": 2.0,
-        "inspect_ms": 4.0,
-        "decided_at": 1.7e9,
-    }
-    return ShadowInspected(**(fields | values))
 
 
 def test_where_the_challenger_differs_is_listed_with_the_label(seeder) -> None:
