@@ -13,8 +13,7 @@ from inspection.config import Config
 from inspection.domain import Deployment, Model
 from inspection.errors import NotFound
 from inspection.records.database import migrate, open_engine
-from inspection.records.deployments import deploy_gated, former_model, get_model, model_in_service, register_model, rollback
-from inspection.records.gates import latest_gate
+from inspection.records.deployments import deploy_gated, former_model, get_model, register_model, rollback, why_not
 
 
 @contextmanager
@@ -56,21 +55,14 @@ def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: s
     """
     model = register_artifact(config, path, product).model
     with open_records(config) as engine:
-        if override is None and not _is_gated(engine, config.station.name, product, model):
+        with engine.connect() as connection:
+            gated = why_not(connection, config.station.name, product, model) is None
+        if not gated and override is None:
             from inspection.gate import gate_model
 
             gate_model(config, model, by)
         with engine.begin() as connection:
             return deploy_gated(connection, config.station.name, product, model, by, reason, override)
-
-
-def _is_gated(engine: Engine, station: str, product: str, model: str) -> bool:
-    """Did the model pass, compared with what is in service now?"""
-    with engine.connect() as connection:
-        gate = latest_gate(connection, station, model)
-        deployed = model_in_service(connection, station, product)
-    other = None if deployed is None or deployed.model == model else deployed.model
-    return gate is not None and gate.passed and gate.compared_with == other
 
 
 def roll_back(config: Config, product: str, by: str, reason: str) -> Deployment:

@@ -305,17 +305,20 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a model showed before it may decide on a station, compared with the model then in service, if any."""
+    """What a model showed before it may decide on a station, compared with the model then in service, if any.
+
+    ``passed`` is None as long as the gate was asked for and the trainer has not come to it.
+    """
 
     gate_id: int
     station: str
     product: str
     model: str
-    passed: bool
+    passed: bool | None
+    gated_at: datetime | None
     checks: tuple[Check, ...]
     compared_with: str | None
     gated_by: str
-    gated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

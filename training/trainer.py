@@ -1,4 +1,5 @@
-"""The trainer process: claims training runs, has each carried out by a process of its own, and records how it goes.
+"""The trainer process: claims training runs, has each carried out by a process of its own, and records how it goes. It also
+carries out the gates that people ask for through the REST interface, which runs no networks.
 
 Torch is loaded in those processes alone, so that a trainer with nothing to do holds no memory. A trainer that dies takes its
 process along; the run is claimed again once its heartbeat has expired.
@@ -26,10 +27,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from inspection.artifact import read_artifact
 from inspection.config import Config, prepare_directories
 from inspection.deploying import open_records
-from inspection.domain import Model, RunState, TrainingRun
+from inspection.domain import Check, Gate, Model, RunState, TrainingRun
 from inspection.processes import end_with_parent, only_one
 from inspection.records.database import open_engine
 from inspection.records.deployments import register_model
+from inspection.records.gates import store_gate, waiting_gate
 from inspection.records.training_runs import beat, claim_run, end_run, give_back_run, is_waiting
 from training.perform import Failed, Made, Message, Step
 
@@ -85,21 +87,46 @@ class Trainer:
     def run(self) -> None:
         while self.running:
             try:
-                run = self._claim()
+                run, gate = self._claim()
                 if run is not None:
                     _Attempt(self._config, self._config_path, self._writer, run, lambda: self.running).carry_out()
+                    continue
+                if gate is not None:
+                    self._gate(gate)
                     continue
             except SQLAlchemyError as error:
                 log.error("the records cannot be used, trying again: %s", error)
             time.sleep(POLL_S)
 
-    def _claim(self) -> TrainingRun | None:
+    def _claim(self) -> tuple[TrainingRun | None, Gate | None]:
+        """A run that is ours from now on, or else a gate that somebody waits for."""
         # Most looks find nothing, and a look must not take the write lock from the recorder.
         with self._reader.connect() as connection:
-            if not is_waiting(connection, self._config.station.name):
-                return None
+            gate = waiting_gate(connection, self._config.station.name)
+            if gate is not None or not is_waiting(connection, self._config.station.name):
+                return None, gate
         with self._writer.begin() as connection:
-            return claim_run(connection, self._config.station.name)
+            return claim_run(connection, self._config.station.name), None
+
+    def _gate(self, gate: Gate) -> None:
+        """A gate that breaks off is one that was not passed: else it would be tried for ever."""
+
+        def check() -> None:
+            if not self.running:
+                raise _Stopped
+
+        command = ["inspection", "gate", gate.model, "--by", gate.gated_by, "--config", str(self._config_path)]
+        try:
+            code, errors = _supervise(command, lambda line: log.info("%s", line.decode(errors="replace")), check)
+        except _Stopped:
+            return
+        with self._writer.begin() as connection:
+            left = waiting_gate(connection, gate.station)
+            if left is not None and left.gate_id == gate.gate_id:
+                broken = Check(
+                    "gate", False, f"it ended with {code} and without a result: {errors or 'see the log of the trainer'}"
+                )
+                store_gate(connection, gate.station, gate.product, gate.model, [broken], None, gate.gated_by)
 
 
 class _Attempt:
@@ -191,34 +218,7 @@ class _Attempt:
         self._step = Step("gate", 1, 1)
 
     def _supervise(self, command: list[str], take: Callable[[bytes], None]) -> tuple[int, str]:
-        """Run a module to its end, hand each line that it prints to ``take``; its exit code, and the end of its errors.
-
-        Raises _Lost, _Cancelled or _Stopped when that happens; the process is killed then.
-        """
-        arguments = [sys.executable, "-m", *command, "--config", str(self._config_path)]
-        with tempfile.TemporaryFile() as errors:
-            child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=errors, preexec_fn=end_with_parent)
-            assert child.stdout is not None
-            try:
-                with selectors.DefaultSelector() as selector:
-                    selector.register(child.stdout, selectors.EVENT_READ)
-                    buffer = b""
-                    while True:
-                        if selector.select(BEAT_S / 2):
-                            chunk = os.read(child.stdout.fileno(), 65_536)
-                            if not chunk:
-                                break
-                            *lines, buffer = (buffer + chunk).split(b"\n")
-                            for line in lines:
-                                take(line)
-                        self._beat()
-                code = child.wait()
-            finally:
-                child.kill()
-                child.wait()
-                child.stdout.close()
-            errors.seek(0)
-            return code, errors.read().decode(errors="replace").strip()[-_ERROR_CHARACTERS:]
+        return _supervise([*command, "--config", str(self._config_path)], take, self._beat)
 
     def _beat(self) -> None:
         if not self._go_on():
@@ -250,3 +250,34 @@ class _Attempt:
     def _say(self, line: str) -> None:
         log.info("run %d: %s", self._run.training_run_id, line)
         self._log += f"{datetime.now(UTC):%F %T} {line}\n"
+
+
+def _supervise(command: list[str], take: Callable[[bytes], None], beat: Callable[[], None]) -> tuple[int, str]:
+    """Run a module to its end, hand each line that it prints to ``take``; its exit code, and the end of its errors.
+
+    ``beat`` is called at least every half second; what it raises kills the process.
+    """
+    with tempfile.TemporaryFile() as errors:
+        arguments = [sys.executable, "-m", *command]
+        child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=errors, preexec_fn=end_with_parent)
+        assert child.stdout is not None
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(child.stdout, selectors.EVENT_READ)
+                buffer = b""
+                while True:
+                    if selector.select(BEAT_S / 2):
+                        chunk = os.read(child.stdout.fileno(), 65_536)
+                        if not chunk:
+                            break
+                        *lines, buffer = (buffer + chunk).split(b"\n")
+                        for line in lines:
+                            take(line)
+                    beat()
+            code = child.wait()
+        finally:
+            child.kill()
+            child.wait()
+            child.stdout.close()
+        errors.seek(0)
+        return code, errors.read().decode(errors="replace").strip()[-_ERROR_CHARACTERS:]

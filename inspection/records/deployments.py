@@ -49,18 +49,29 @@ def list_models(connection: Connection) -> tuple[Model, ...]:
 def deploy_gated(
     connection: Connection, station: str, product: str, model: str, deployed_by: str, reason: str, override: str | None = None
 ) -> Deployment:
-    """``deploy``, if the newest gate of the model on this station passed, or else for the reason in ``override``.
-
-    GateNotPassed says which checks did not pass, or that there was no gate.
-    """
+    """``deploy``, if ``why_not`` has nothing against it, or else for the reason in ``override``. Raises GateNotPassed."""
     get_model(connection, model)
+    problem = why_not(connection, station, product, model)
+    if problem is not None and not override:
+        raise GateNotPassed(
+            f"model {model[:12]} {problem}; gate it again when that is mended, or deploy it with an override that says why"
+        )
+    return deploy(connection, station, product, model, deployed_by, reason, None if problem is None else override)
+
+
+def why_not(connection: Connection, station: str, product: str, model: str) -> str | None:
+    """Why the gate does not let this model decide: none was passed, or against another model than is in service now."""
     gate = latest_gate(connection, station, model)
-    if (gate is None or not gate.passed) and not override:
-        failed = [] if gate is None else [f"{check.check}: {check.detail}" for check in gate.checks if not check.passed]
-        why = f"did not pass its gate ({'; '.join(failed)})" if failed else f"has not been gated on {station}"
-        raise GateNotPassed(f"model {model[:12]} {why}; gate it again when that is mended, or deploy it with an override and why")
-    overridden = override if gate is None or not gate.passed else None
-    return deploy(connection, station, product, model, deployed_by, reason, overridden)
+    if gate is None:
+        return f"has not been gated on {station}"
+    if not gate.passed:
+        failed = "; ".join(f"{check.check}: {check.detail}" for check in gate.checks if not check.passed)
+        return f"did not pass its gate ({failed})"
+    deployed = model_in_service(connection, station, product)
+    if deployed is not None and deployed.model not in (model, gate.compared_with):
+        compared = "no model" if gate.compared_with is None else f"model {gate.compared_with[:12]}"
+        return f"was compared with {compared}, and {deployed.model[:12]} is in service now"
+    return None
 
 
 def rollback(connection: Connection, station: str, product: str, by: str, reason: str) -> Deployment:

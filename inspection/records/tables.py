@@ -282,12 +282,13 @@ gates = Table(
     Column("station", String(64), nullable=False),
     Column("product", String(64), nullable=False),
     Column("model", String(64), ForeignKey("models.model"), nullable=False),
-    Column("passed", Boolean, nullable=False),
+    # Both NULL: somebody asked for it, and the trainer has not come to it yet.
+    Column("passed", Boolean),
+    Column("gated_at", Timestamp),
     Column("checks", JSON, nullable=False),
     # The model in service that it was compared with.
     Column("compared_with", String(64)),
     Column("gated_by", String(64), nullable=False),
-    Column("gated_at", Timestamp, nullable=False),
     Index(None, "model", "station", "gate_id"),
 )
 

@@ -13,7 +13,7 @@ from inspection.artifact import read_artifact
 from inspection.domain import Deployment, Disagreement, Gate, Model, Shadow, ShadowSummary
 from inspection.errors import ModelError
 from inspection.records import deployments, shadows
-from inspection.records.gates import list_gates
+from inspection.records.gates import list_gates, request_gate
 from inspection.web.context import Context, InContext, Records
 from inspection.web.names import By, Digest, Name, Reason
 from inspection.web.problems import Problem, conflict_as, documented, not_found_as
@@ -23,6 +23,14 @@ router = APIRouter(prefix="/api/v1", tags=["models"], responses=documented())
 
 ModelDigest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Why = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class NewGate(BaseModel):
+    """Who wants to know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: By
 
 
 class NewDeployment(BaseModel):
@@ -76,7 +84,7 @@ class Models:
 
 @dataclass(frozen=True, slots=True)
 class ModelWithGates:
-    """A model and its gates on this station, newest first: the first one counts."""
+    """A model and its gates on this station, newest first: the first one that is done counts."""
 
     model: Model
     gates: tuple[Gate, ...]
@@ -109,6 +117,14 @@ def show_model(model: Digest, records: Records, context: InContext) -> ModelWith
     """One model and what its gates said."""
     with not_found_as("unknown_model"):
         return ModelWithGates(deployments.get_model(records, model), list_gates(records, context.settings.station, model))
+
+
+@router.post("/models/{model}/gates", status_code=HTTPStatus.ACCEPTED, responses=documented(HTTPStatus.NOT_FOUND))
+def gate_model(model: Digest, new: NewGate, context: InContext) -> Gate:
+    """Have the model gated; the trainer does it when it has time, and ``passed`` is null until then."""
+    station = context.settings.station
+    with not_found_as("unknown_model"), context.writer.begin() as connection:
+        return request_gate(connection, station, deployments.get_model(connection, model).product, model, new.by)
 
 
 @router.post("/deployments", status_code=HTTPStatus.CREATED, responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from inspection import artifact
 from inspection.domain import Check, ImageKind, Model, Verdict
 from inspection.records.deployments import register_model
-from inspection.records.gates import store_gate
+from inspection.records.gates import store_gate, waiting_gate
 from inspection.records.shadows import shadow_inspected
 from inspection.records.training_runs import claim_run
 
@@ -194,6 +194,28 @@ def test_deploying_asks_for_the_gate_and_rolling_back_does_not(api: TestClient, 
     (tmp_path / "models" / other / artifact.WEIGHTS).write_bytes(b"altered")
     assert code(api.post("/api/v1/deployments/rollback", json=back)) == (409, "damaged_model")
     assert code(api.post("/api/v1/deployments", json=ungated | {"override": "now"})) == (409, "damaged_model")
+
+
+def test_a_gate_is_asked_for_once_and_answered_by_the_next_gating(api: TestClient, digests, engine: Engine) -> None:
+    gated, other = digests
+    asked = api.post(f"/api/v1/models/{other}/gates", json={"by": "bob"})
+    assert (asked.status_code, asked.json()["passed"], asked.json()["gated_at"]) == (202, None, None)
+    assert api.post(f"/api/v1/models/{other}/gates", json=BY).json() == asked.json()
+    assert code(api.post(f"/api/v1/models/{'ef' * 32}/gates", json=BY)) == (404, "unknown_model")
+    wanted = BY | {"product": "plate", "reason": "the first"}
+    assert code(api.post("/api/v1/deployments", json=wanted | {"model": other})) == (409, "gate_not_passed")
+    with engine.begin() as connection:
+        assert waiting_gate(connection, "st-1").model == other
+        assert waiting_gate(connection, "st-2") is None
+        store_gate(connection, "st-1", "plate", other, [Check("parity", True, "equal")], None, "trainer")
+        assert waiting_gate(connection, "st-1") is None
+    (done,) = api.get(f"/api/v1/models/{other}").json()["gates"]
+    assert (done["gate_id"], done["passed"], done["gated_by"]) == (asked.json()["gate_id"], True, "bob")
+    assert api.post("/api/v1/deployments", json=wanted | {"model": other}).status_code == 201
+    # The other's gate did not compare it with the model that is in service now.
+    stale = api.post("/api/v1/deployments", json=wanted | {"model": gated})
+    assert code(stale) == (409, "gate_not_passed")
+    assert f"was compared with no model, and {other[:12]} is in service now; gate it again" in stale.json()["detail"]
 
 
 def test_a_challenger_and_where_it_differs(api: TestClient, seeder, digests) -> None:

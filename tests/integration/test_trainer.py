@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -12,20 +13,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
+import msgspec
 import pytest
 from running_station import scene
+from sqlalchemy import Engine
 
 from inspection import config as configuration
+from inspection.artifact import read_artifact
 from inspection.config import Config
 from inspection.deploying import open_records
-from inspection.domain import RunState, TrainingRun
+from inspection.domain import Box, Gate, ImageKind, RunState, Side, TrainingRun, Verdict
 from inspection.images import ImageStore
 from inspection.records.deployments import get_model
-from inspection.records.gates import latest_gate
+from inspection.records.gates import latest_gate, request_gate
+from inspection.records.labels import add_label
 from inspection.records.training_runs import cancel_run, get_run, request_run
 from inspection.records.training_sets import freeze, members_of
 from inspection.training_set import checked, draft
 from training.importing import import_good
+from training.perform import Failed, Made, Message, perform, region_mask
+from training.train import STAGES
 
 STATION = """
 [station]
@@ -110,6 +117,11 @@ def until_gone(config_path: Path) -> None:
         time.sleep(0.05)
 
 
+def latest_gate_of(engine: Engine, model: str) -> Gate:
+    with engine.connect() as connection:
+        return latest_gate(connection, "cell", model)
+
+
 @contextmanager
 def trainer(config_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen([sys.executable, "-m", "training", "trainer", "--config", str(config_path)])
@@ -134,13 +146,21 @@ def test_a_run_survives_the_trainers_death_and_another_is_cancelled(config: Conf
         assert "gate passed" in run.log
         with engine.connect() as connection:
             assert get_model(connection, run.model).product == "plate"
-            assert latest_gate(connection, "cell", run.model).passed
+        assert latest_gate_of(engine, run.model).passed
         # Nothing to do: no torch in memory, and no child that holds any.
         assert children(config_path) == []
         maps = Path(f"/proc/{second.pid}/maps").read_text()
         assert "sqlite" in maps.lower()
         assert "torch" not in maps
         assert "openvino" not in maps
+
+        with engine.begin() as connection:
+            asked = request_gate(connection, "cell", "plate", run.model, "bob")
+        until = time.monotonic() + 60
+        while (gate := latest_gate_of(engine, run.model)).gate_id != asked.gate_id:
+            assert time.monotonic() < until, "the trainer does not gate"
+            time.sleep(0.1)
+        assert gate.passed
 
         other = request(config, training_set)
         wait_for(config, other, lambda run: run.state is RunState.RUNNING)
@@ -151,11 +171,51 @@ def test_a_run_survives_the_trainers_death_and_another_is_cancelled(config: Conf
         assert cancelled.model is None
         until_gone(config_path)
 
-        # What cannot be trained fails, and says why.
-        for path in config.image_dir.glob("*/*.png"):
-            path.unlink()
-        hopeless = request(config, training_set)
-        failed = wait_for(config, hopeless, lambda run: run.state is RunState.FAILED)
-        assert "0 of 12 images are usable" in failed.error
         second.terminate()
         assert second.wait(10) == 0
+
+
+# --- what the trainer's child does, in this process ---
+
+
+def performed(config: Config, training_set: str) -> list[Message]:
+    output = io.BytesIO()
+    perform(config, request(config, training_set), output)
+    return [msgspec.json.decode(line, type=Message) for line in output.getvalue().splitlines()]
+
+
+def test_a_run_learns_from_the_sets_lots_to_learn_from_alone(config: Config, training_set: str, seeder_class) -> None:
+    """Labelled rejects with their regions too; what is kept for validation is not seen."""
+    with open_records(config) as engine, engine.begin() as connection:
+        seeder = seeder_class(connection, config.image_dir)
+        for number, (lot, label) in enumerate([("L1", "dent"), ("L1", "scratch"), ("L10", "dent"), ("L10", "ok"), ("L1", "ok")]):
+            pixels = scene(100 + number)
+            if label != "ok":
+                pixels[60:80, 60:90] = 255
+            seq = seeder.inspection(lot, f"S{number}", Verdict.FAIL)
+            seeder.image(seq, ImageKind.FRAME, pixels, "Mono8")
+            add_label(connection, seq, label, "ada", regions=(Box(60, 60, 30, 20),) if label == "dent" else ())
+        taught = freeze(connection, checked(draft(connection, "plate"), ImageStore(config.image_dir)), "ada")
+        members = members_of(connection, taught.training_set)
+    assert taught.sizes == {"train": {"dent": 1, "ok": 13, "scratch": 1}, "validation": {"dent": 1, "ok": 1}}
+    marked = next(member for member in members if member.label == "dent" and member.side is Side.TRAIN)
+    mask = region_mask(ImageStore(config.image_dir), marked)
+    assert (mask.shape, mask.sum(), mask[60:80, 60:90].all()) == ((120, 160), 600, True)
+
+    *steps, made = performed(config, taught.training_set)
+    assert isinstance(made, Made)
+    assert {step.stage for step in steps} == set(STAGES)
+    provenance = read_artifact(Path(made.path), made.digest).manifest.provenance
+    learned = {member.sha256: member.label for member in members if member.side is Side.TRAIN}
+    assert {image.sha256 for image in provenance.images} == {sha256 for sha256, label in learned.items() if label == "ok"}
+    assert {image.sha256 for image in provenance.rejects} == {sha256 for sha256, label in learned.items() if label != "ok"}
+    assert made.skipped == {}
+
+
+def test_a_run_without_its_images_fails_and_says_why(config: Config, training_set: str) -> None:
+    for path in config.image_dir.glob("*/*.png"):
+        path.unlink()
+    last = performed(config, training_set)[-1]
+    assert isinstance(last, Failed)
+    assert "0 of 12 images are usable" in last.error
+    assert "is not in the store" in last.error

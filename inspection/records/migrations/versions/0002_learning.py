@@ -97,11 +97,11 @@ def upgrade() -> None:
         sa.Column("station", sa.String(length=64), nullable=False),
         sa.Column("product", sa.String(length=64), nullable=False),
         sa.Column("model", sa.String(length=64), nullable=False),
-        sa.Column("passed", sa.Boolean(), nullable=False),
+        sa.Column("passed", sa.Boolean()),
+        sa.Column("gated_at", Timestamp),
         sa.Column("checks", sa.JSON(), nullable=False),
         sa.Column("compared_with", sa.String(length=64)),
         sa.Column("gated_by", sa.String(length=64), nullable=False),
-        sa.Column("gated_at", Timestamp, nullable=False),
         sa.ForeignKeyConstraint(["model"], ["models.model"], name="fk_gates_model"),
         sa.PrimaryKeyConstraint("gate_id", name="pk_gates"),
     )
