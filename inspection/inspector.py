@@ -50,7 +50,8 @@ class ModelShelf:
         return self._detectors.get(product or "")
 
     def models(self) -> dict[str, str]:
-        return {product: detector.digest for product, detector in self._detectors.items()}
+        # A list, because the thread may take a product away meanwhile.
+        return {product: detector.digest for product, detector in list(self._detectors.items())}
 
     def refresh(self) -> None:
         """Load what was newly deployed; a model that cannot be loaded leaves the former one in service, and is reported once."""

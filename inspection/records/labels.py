@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, RowMapping, Select, func, insert, select
+from sqlalchemy import Connection, RowMapping, Select, func, insert, select, text
 
 from inspection.commands import check_name
 from inspection.domain import OK, Box, ImageKind, Label
@@ -48,6 +48,9 @@ def add_label(connection: Connection, seq: int, label: str, by: str, reason: str
             raise Conflict(
                 f"region x={box.x} y={box.y} width={box.width} height={box.height} does not lie in the frame{frame}; correct it"
             )
+    if connection.dialect.name == "postgresql":
+        # Numbers in the order of commits, as in SQLite, or who asks for labels after a number may miss one.
+        connection.execute(text("LOCK TABLE labels IN SHARE ROW EXCLUSIVE MODE"))
     values = {
         "seq": seq,
         "label": label,
