@@ -86,7 +86,7 @@ def test_from_a_label_to_another_model_and_back(station: RunningStation, plate_m
             return rest.get(f"/training-runs/{run['training_run_id']}")[key]
 
         # The trainer dies in the middle; the manager starts it again, and it begins again.
-        station.wait_until(lambda: state("stage") == "read", 120, "the training to begin")
+        station.wait_until(lambda: state("state") == "running", 60, "the training to begin")
         (trainer,) = trainers(station)
         os.kill(trainer, signal.SIGKILL)
         station.wait_until(lambda: state("state") not in ("queued", "running"), 200, "the training to end")

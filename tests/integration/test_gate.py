@@ -1,4 +1,4 @@
-"""What lets a model decide and what does not, with real models, on SQLite and PostgreSQL."""
+"""What lets a model decide and what does not, with real models."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ from inspection.records.gates import latest_gate, list_gates
 from inspection.records.labels import add_label
 from inspection.records.stored_images import add_golden_inspections, add_imported
 from training.importing import import_golden
+
+# What is particular to PostgreSQL lies in the records, which have tests of their own.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 KEPT = "L10"
 """A lot that is kept for validation."""
