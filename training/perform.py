@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cameras.errors import CameraError
 from cameras.frame import Frame
 from inspection.config import Config
-from inspection.domain import OK, Box, Member, Side, TrainingRun
+from inspection.domain import OK, Box, Member, Side, Source, TrainingRun
 from inspection.errors import StationError
 from inspection.images import ImageStore
 from inspection.records.database import open_engine
@@ -76,10 +76,11 @@ def _train(
     run: TrainingRun, members: tuple[Member, ...], store: ImageStore, models_dir: Path, progress: Callable[[str, int, int], None]
 ) -> Made:
     from training.known_defects import LabelledReject
-    from training.train import train
+    from training.train import MAX_IMAGES, train
 
     learned = [member for member in members if member.side is Side.TRAIN]
-    images = [TrainingImage(each.name, each.sha256, partial(read_member, store, each)) for each in learned if each.label == OK]
+    good = thinned([member for member in learned if member.label == OK], MAX_IMAGES)
+    images = [TrainingImage(each.name, each.sha256, partial(read_member, store, each)) for each in good]
     rejects = [
         LabelledReject(
             each.name,
@@ -100,6 +101,17 @@ def _train(
         rejects=rejects,
     )
     return Made(str(model.path), model.digest, model.skipped)
+
+
+def thinned(good: list[Member], limit: int) -> list[Member]:
+    """At most so many members: those that a person labelled before all others, which are thinned out evenly.
+
+    What somebody had to call ok is what the model in service did not know.
+    """
+    labelled = [member for member in good if member.source is Source.LABEL][:limit]
+    others = [member for member in good if member.source is not Source.LABEL]
+    room = min(limit - len(labelled), len(others))
+    return labelled + [others[index * len(others) // room] for index in range(room)]
 
 
 def read_member(store: ImageStore, member: Member) -> Frame:

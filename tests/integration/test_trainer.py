@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import msgspec
+import numpy as np
 import pytest
 from running_station import scene
 from sqlalchemy import Engine
@@ -23,7 +24,7 @@ from inspection import config as configuration
 from inspection.artifact import read_artifact
 from inspection.config import Config
 from inspection.deploying import open_records, register_artifact
-from inspection.domain import Box, Gate, ImageKind, RunState, Side, TrainingRun, Verdict
+from inspection.domain import Box, Gate, ImageKind, Member, RunState, Side, Source, TrainingRun, Verdict
 from inspection.images import ImageStore
 from inspection.records.gates import latest_gate, request_gate
 from inspection.records.labels import add_label
@@ -31,7 +32,7 @@ from inspection.records.training_runs import cancel_run, get_run, request_run
 from inspection.records.training_sets import freeze, members_of
 from inspection.training_set import checked, draft
 from training.importing import import_good
-from training.perform import Failed, Made, Message, perform, region_mask
+from training.perform import Failed, Made, Message, perform, region_mask, thinned
 from training.train import STAGES
 
 STATION = """
@@ -213,3 +214,15 @@ def test_a_run_without_its_images_fails_and_says_why(config: Config, training_se
     assert isinstance(last, Failed)
     assert "0 of 12 images are usable" in last.error
     assert "is not in the store" in last.error
+
+
+def test_parts_that_people_called_ok_are_learned_from_before_all_others() -> None:
+    sources = [Source.LABEL if number % 10 == 0 else Source.PASS for number in range(100)]
+    good = [Member(f"{number:064}", "ok", "L1", Side.TRAIN, source, "", "Mono8") for number, source in enumerate(sources)]
+    assert sorted(thinned(good, 200), key=good.index) == good
+    some = thinned(good, 40)
+    assert len({member.sha256 for member in some}) == 40
+    assert sum(member.source is Source.LABEL for member in some) == 10
+    others = [good.index(member) for member in some if member.source is Source.PASS]
+    assert max(np.diff(others)) <= 5, "from all along the list"
+    assert thinned(good, 5) == good[0:50:10]
