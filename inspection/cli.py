@@ -90,6 +90,18 @@ def evaluate(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "training", "evaluate", *context.args])  # noqa: S606
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def check(context: typer.Context) -> None:
+    """Check a folder of images before training; see `station check --help`."""
+    os.execv(sys.executable, [sys.executable, "-m", "training", "check", *context.args])  # noqa: S606
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def claims(context: typer.Context) -> None:
+    """Say what a model's thresholds can claim and how surely; see `station claims --help`."""
+    os.execv(sys.executable, [sys.executable, "-m", "training", "claims", *context.args])  # noqa: S606
+
+
 @app.command()
 def deploy(
     artifact: Annotated[Path, typer.Argument(help="A model's artifact directory, as `station train` made it.")],

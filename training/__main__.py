@@ -1,4 +1,4 @@
-"""Command line: ``python -m training train``, ``evaluate``, ``import`` and ``trainer``."""
+"""Command line: ``python -m training train``, ``evaluate``, ``check``, ``claims``, ``import`` and ``trainer``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from inspection.errors import StationError
+from training.check_command import check as check_dataset
+from training.check_command import checked, progress_bar, summary, table
+from training.checking import withheld
 from training.errors import TrainingError
+from training.findings import document
 
 app = typer.Typer(help="Train and evaluate models from folders of images.", no_args_is_help=True, pretty_exceptions_enable=False)
 Dataset = Annotated[
@@ -41,6 +45,7 @@ def train(
     """Train a model from good images alone (at least 10; 30 or more give steadier thresholds)."""
     os.nice(10)  # on a station, inspection comes first
     console = Console(stderr=True)
+    report = checked(dataset, console)
     with console.status("loading torch and anomalib"):
         from training.dataset import good_images
         from training.train import STAGES
@@ -54,7 +59,7 @@ def train(
                 bar.start_task(tasks[stage])
             bar.update(tasks[stage], completed=done, total=steps)
 
-        model = run(good_images(dataset), product, out, seed=seed, progress=show, longer_side=size)
+        model = run(withheld(good_images(dataset), report), product, out, seed=seed, progress=show, longer_side=size)
     for name, reason in model.skipped.items():
         console.print(f"skipped {name}: {reason}", style="yellow", markup=False)
     _write(json, asdict(model))
@@ -79,6 +84,7 @@ def evaluate(
     if artifact is not None and (seeds > 1 or labelled):
         raise TrainingError("--model evaluates one stored model; leave --seeds and --labelled out")
     console = Console(stderr=True)
+    checked(dataset, console, trains=artifact is None)
     with console.status("loading torch and anomalib"):
         from training import experiment
         from training.dataset import labelled_images
@@ -148,6 +154,53 @@ def import_(
     for name, reason in imported.skipped.items():
         typer.echo(f"skipped {name}: {reason}", err=True)
     typer.echo(f"{imported.new} images imported, {imported.known} were there already")
+
+
+@app.command()
+def check(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET_DIR", help="Folder in the MVTec-AD layout: train/good, test/*.")],
+    json: Json = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also train on it and list images that may be mislabelled; takes as long as training.")
+    ] = False,
+) -> None:
+    """Find damaged, odd, repeated and mislabelled images before training; exit status 1 if there are errors."""
+    os.nice(10)
+    report = check_dataset(dataset, deep, Console(stderr=True))
+    _write(json, document(report))
+    if report.findings:
+        Console().print(table(report))
+    typer.echo(summary(report))
+    if report.errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def claims(
+    artifact: Annotated[Path, typer.Argument(help="A model's artifact directory, as `station train` made it.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Score the labelled images of DIR/test/* too, for escapes and false rejects."),
+    ] = None,
+    false_rejects: Annotated[str, typer.Option(metavar="SHARE", help="Good parts that may be stopped at most.")] = "0.5%",
+    escapes: Annotated[str, typer.Option(metavar="SHARE", help="Defective parts that may escape at most.")] = "1%",
+    confidence: Annotated[str, typer.Option(metavar="SHARE", help="How sure that has to be.")] = "95%",
+    json: Json = None,
+) -> None:
+    """Say what a model's thresholds can claim, how surely, and how many more labelled parts a claim needs."""
+    from training import claims_report
+    from training.claims import claims as measure
+
+    wish = claims_report.wish(false_rejects, escapes, confidence)
+    console = Console(stderr=True)
+    with progress_bar(console) as bar:
+        task = bar.add_task("inspect", visible=labels is not None)
+        result = measure(artifact, labels, wish, lambda stage, done, steps: bar.update(task, completed=done, total=steps))
+    for name, reason in result.left_out.items():
+        console.print(f"left out {name}: {reason}", style="yellow", markup=False)
+    _write(json, claims_report.document(result))
+    for line in claims_report.lines(result):
+        typer.echo(line)
 
 
 def _write(path: Path | None, result: dict[str, object]) -> None:

@@ -6,20 +6,44 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from cameras.frame import Frame, PixelFormat
 from training.errors import TrainingError, UnreadableImage
 
 GOOD = "good"
+MIN_IMAGES = 10
+"""Fewer good images are not trained on."""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+FILE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+"""Pillow's decoders that are used, whatever the file's name says: others would start programs or read what no camera sends."""
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow raises for files that are damaged, or larger than its limit of 89 megapixels."""
 
 _FORMATS = {
     "L": PixelFormat.Mono8,
@@ -63,7 +87,7 @@ def good_images(dataset_dir: Path) -> list[TrainingImage]:
     paths = image_paths(folder)
     if not paths:
         raise TrainingError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); put the good images there")
-    return [TrainingImage(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), partial(read_frame, path)) for path in paths]
+    return [TrainingImage(path.name, file_sha256(path), partial(read_frame, path)) for path in paths]
 
 
 def labelled_images(dataset_dir: Path) -> list[LabelledImage]:
@@ -77,8 +101,19 @@ def labelled_images(dataset_dir: Path) -> list[LabelledImage]:
 
 
 def image_paths(folder: Path) -> list[Path]:
-    """The image files directly in ``folder``, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    """The image files directly in ``folder``, by name; hidden ones belong to the file system, such as ``._part.png``."""
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, which need not fit into memory. Raises UnreadableImage if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadableImage(f"{path}: {error.strerror}; check its permissions or remove it") from error
 
 
 def read_frame(path: Path) -> Frame:
@@ -88,15 +123,26 @@ def read_frame(path: Path) -> Frame:
     refuses files that end early; OpenCV fills the missing part with grey.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             # Palettes and the like have no counterpart among camera pixel formats.
             decoded = image if image.mode in _FORMATS else image.convert("RGB") if image.mode in "1PCMYK" else None
             if decoded is None:
                 raise UnreadableImage(f"{path}: pixels of kind {image.mode} are not read; save as 8-bit RGB or 8/16-bit grey")
             pixels = np.array(decoded)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UnreadableImage(f"{path}: {error}; take the image again or remove it") from error
+    except DAMAGED as error:
+        raise UnreadableImage(f"{path}: {error or 'damaged'}; take the image again or remove it") from error
     return Frame(pixels, _FORMATS[decoded.mode], frame_id=0, timestamp_ns=0, received_ns=0)
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """The image file, its pixels not read yet. Raises one of DAMAGED."""
+    with warnings.catch_warnings():
+        # Odd metadata is no reason to refuse pixels; a size that may exhaust the memory is.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=FILE_FORMATS) as image:
+            yield image
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

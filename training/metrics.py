@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import rankdata
 
-from inspection.intervals import CONFIDENCE, Interval, clopper_pearson
+from inspection.quality.intervals import CONFIDENCE, Interval, clopper_pearson
 
 Scores = NDArray[np.float64]
 

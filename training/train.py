@@ -21,14 +21,13 @@ from inspection.preprocessing import input_size, network_input
 from training.backbone import LITE0, Backbone, patchcore
 from training.calibration import folds, thresholds, whole_image_scale
 from training.coreset import k_centre
-from training.dataset import TrainingImage
+from training.dataset import MIN_IMAGES, TrainingImage
 from training.errors import ParityError, TrainingError, UnreadableImage
 from training.export import CompiledFeatures, check_parity, export
 from training.known_defects import DefectPatches, LabelledReject, covered, learn
 from training.network import ImageDistance, PatchDistance, PatchFeatures, ScoringNetwork, mean_features, strangest_patches
 
 LONGER_SIDE = 320
-MIN_IMAGES = 10
 MAX_IMAGES = 500
 """More images are thinned out evenly: the patches of all those used are in memory at once."""
 BANK_PATCHES = 2_000
@@ -43,13 +42,17 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A stored model: where, its digest, what was measured, how long it took, and the images it did not use and why."""
+    """A stored model: where, its digest, what was measured, how long it took, and the images it did not use and why.
+
+    ``scores`` are those of the images it used, each by a bank that does not hold it.
+    """
 
     path: Path
     digest: str
     metrics: dict[str, float]
     seconds: float
     skipped: dict[str, str]
+    scores: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,8 @@ def train(
     path, digest = artifact.write_artifact(models_dir, manifest, candidate.files)
     Detector.load(path, digest)
     progress("store", 1, 1)
-    return TrainedModel(path, digest, metrics, time.monotonic() - started, patches.skipped)
+    scores = dict(zip((image.name for image in patches.images), candidate.scores.tolist(), strict=True))
+    return TrainedModel(path, digest, metrics, time.monotonic() - started, patches.skipped, scores)
 
 
 def _read(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from inspection.domain import Verdict
-from training import experiment
+from training import claims_report, experiment
+from training.claims import claims
 from training.dataset import good_images, labelled_images
 from training.errors import TrainingError
 from training.evaluate import evaluate
@@ -172,6 +174,82 @@ def test_the_command_writes_both_files(dataset: Path, tmp_path: Path) -> None:
     done = subprocess.run([*command, "--model", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "leave --seeds and --labelled out" in done.stderr
+
+
+def test_claims_of_a_model_are_made_from_its_calibration_and_from_labelled_images(
+    trained: TrainedModel, dataset: Path, tmp_path: Path
+) -> None:
+    scratch = (dataset / "test/scratch/0.png").read_bytes()
+    learned = (dataset / "train/good/03.png").read_bytes()
+    labels = tmp_path / "labels"
+    shutil.copytree(dataset / "test", labels / "test")
+    (labels / "test/scratch/again.png").write_bytes(scratch)
+    (labels / "test/good/learned.png").write_bytes(learned)
+    command = [sys.executable, "-m", "inspection", "claims", str(trained.path), "--labels", str(labels)]
+    asked = ["--false-rejects", "30%", "--escapes", "40 %", "--confidence", "90%", "--json", str(tmp_path / "c.json")]
+    done = subprocess.run([*command, *asked], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "left out good/0.png" in done.stderr
+    result = json.loads((tmp_path / "c.json").read_text())
+    assert result["left_out"]["scratch/again.png"] == "same file as scratch/0.png"
+    assert result["left_out"]["good/learned.png"] == "the model learned from it (03.png)"
+    review = result["review"]
+    assert review["calibration"]["parts"] == trained.metrics["images"] == 12
+    assert (review["false_rejects"]["parts"], review["escapes"]["parts"]) == (GOOD - 1, SCRATCHED + 1)
+    assert review["escapes"] | {"events": 0, "holds": True, "further_parts": 0} == review["escapes"]
+    assert review["escapes"]["bound"] == pytest.approx(1 - 0.1 ** (1 / 7))
+    assert review["escapes_by_defect"]["dent"]["further_parts"] == 4
+    assert (result["least"]["basis"], result["changed"]) == ("distribution-free", False)
+    assert result["highest"] > result["least"]["threshold"]
+    assert "both are kept, together with 80 % confidence" in done.stdout
+    assert "\n".join(result["words"]) == done.stdout.rstrip("\n")
+
+
+def test_claims_without_labels_say_what_is_missing(trained: TrainedModel) -> None:
+    result = claims(trained.path, None, claims_report.wish("0.5%", "1%", "95%"))
+    words = "\n".join(claims_report.lines(result))
+    assert "586 more for a claim with 95 % confidence" in words
+    assert "name a folder with test/<defect> as --labels" in words
+    assert (result.review.escapes, result.review.false_rejects, result.highest) == (None, None, None)
+
+
+def test_claims_about_parts_that_have_changed_rest_on_these_alone(trained: TrainedModel, tmp_path: Path) -> None:
+    (tmp_path / "test/good").mkdir(parents=True)
+    for seed in range(8):
+        cv2.imwrite(str(tmp_path / f"test/good/{seed}.png"), cv2.GaussianBlur(part(400 + seed), (0, 0), 3))
+    result = claims(trained.path, tmp_path, claims_report.wish("30%", "30%", "90%"))
+    assert result.changed
+    assert result.least.parts == 8
+    assert result.least.threshold > result.review.threshold
+    assert "train again with images of today" in "\n".join(claims_report.lines(result))
+
+
+def test_claims_that_contradict_each_other_are_said_to_be_impossible(
+    trained: TrainedModel, dataset: Path, tmp_path: Path
+) -> None:
+    for number, source in enumerate(sorted((dataset / "train/good").iterdir())[:12]):
+        target = tmp_path / f"test/invisible/{number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Another file with all but the same pixels: what the model has learned is labelled defective.
+        cv2.imwrite(str(target), cv2.add(cv2.imread(str(source), cv2.IMREAD_GRAYSCALE), 1))
+    result = claims(trained.path, tmp_path, claims_report.wish("30%", "30%", "90%"))
+    assert result.highest is not None
+    assert result.highest < result.least.threshold
+    words = claims_report.lines(result)
+    assert words[-1].startswith("  No threshold keeps both.")
+    assert result.at_highest is not None
+    assert result.at_highest.events == 12
+
+
+@pytest.mark.parametrize("share", ["0.5", "0%", "100%", "half %", "5%%"])
+def test_shares_without_their_sign_are_refused(share: str) -> None:
+    with pytest.raises(TrainingError, match=r"--escapes .*: write a share between 0% and 100%"):
+        claims_report.wish("1%", share, "95%")
+
+
+def test_labels_without_images_are_refused(trained: TrainedModel, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no images in test/good"):
+        claims(trained.path, tmp_path, claims_report.wish("1%", "1%", "95%"))
 
 
 def test_a_folder_without_training_images_is_refused(tmp_path: Path) -> None:
