@@ -39,7 +39,7 @@ RunArgument = Annotated[int, typer.Argument(metavar="RUN", help="Number of the r
 @contextmanager
 def _records(config: Path) -> Iterator[tuple[Config, Connection]]:
     """The configuration and one transaction on its records."""
-    from inspection.deploying import open_records
+    from inspection.records.database import open_records
 
     loaded = configuration.load(config)
     with open_records(loaded) as engine, engine.begin() as connection:

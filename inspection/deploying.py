@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from sqlalchemy import Engine
 
 from inspection.artifact import read_artifact
 from inspection.config import Config
 from inspection.domain import Deployment, Model
 from inspection.errors import NotFound
-from inspection.records.database import migrate, open_engine
+from inspection.records.database import open_records
 from inspection.records.deployments import deploy_gated, former_model, get_model, register_model, rollback, why_not
-
-
-@contextmanager
-def open_records(config: Config) -> Iterator[Engine]:
-    """A writer's engine on the station's records, which are made if the station never ran."""
-    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = open_engine(config.database_url)
-    try:
-        migrate(engine)
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def register_artifact(config: Config, path: Path, product: str) -> Model:

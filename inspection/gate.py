@@ -17,12 +17,12 @@ from sqlalchemy import Connection, select
 from cameras.errors import CameraError
 from cameras.frame import Frame, PixelFormat
 from inspection.config import Config
-from inspection.deploying import open_records
 from inspection.detector import Detector
 from inspection.domain import OK, Check, Gate, GoldenImage, ImageKind, Member, Model, Side, Source, Verdict
 from inspection.errors import ModelError, NotFound, StationError
 from inspection.images import ImageStore
 from inspection.quality.intervals import clopper_pearson
+from inspection.records.database import open_records
 from inspection.records.deployments import get_model, model_in_service
 from inspection.records.gates import store_gate
 from inspection.records.queries import latest_timings_ms

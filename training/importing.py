@@ -9,10 +9,10 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from inspection.config import Config
-from inspection.deploying import open_records
 from inspection.domain import OK, ImageKind
 from inspection.errors import NotFound
 from inspection.images import ImageStore, encode_frame
+from inspection.records.database import open_records
 from inspection.records.stored_images import add_golden, add_imported
 from training.dataset import image_paths, labelled_images, read_frame
 from training.errors import TrainingError, UnreadableImage

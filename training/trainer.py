@@ -26,10 +26,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from inspection.artifact import read_artifact
 from inspection.config import Config, prepare_directories
-from inspection.deploying import open_records
 from inspection.domain import Check, Gate, Model, RunState, TrainingRun
 from inspection.processes import end_with_parent, only_one
-from inspection.records.database import open_engine
+from inspection.records.database import open_engine, open_records
 from inspection.records.deployments import register_model
 from inspection.records.gates import store_gate, waiting_gate
 from inspection.records.training_runs import beat, claim_run, end_run, give_back_run, is_waiting

@@ -13,8 +13,9 @@ from running_station import PRODUCT, RunningStation
 
 from inspection.artifact import Thresholds, read_artifact, write_artifact
 from inspection.cell import CellPart
-from inspection.deploying import deploy_artifact, open_records, register_artifact, roll_back
+from inspection.deploying import deploy_artifact, register_artifact, roll_back
 from inspection.domain import Verdict
+from inspection.records.database import open_records
 from inspection.records.shadows import disagreements, list_shadows, shadow_summary, start_shadow
 
 RATE = 20

@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from inspection import config as configuration
 from inspection.cli import app
-from inspection.deploying import open_records
 from inspection.domain import Box, ImageKind, Model, RunState
+from inspection.records.database import open_records
 from inspection.records.deployments import deploy, register_model
 from inspection.records.labels import label_history
 from inspection.records.training_runs import get_run

@@ -6,6 +6,8 @@ That it survives kill -9 is tested on a running station, in tests/e2e/test_teach
 from __future__ import annotations
 
 import io
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,9 +25,10 @@ from sqlalchemy import Engine
 from inspection import config as configuration
 from inspection.artifact import read_artifact
 from inspection.config import Config
-from inspection.deploying import open_records, register_artifact
+from inspection.deploying import register_artifact
 from inspection.domain import Box, Gate, ImageKind, Member, RunState, Side, Source, TrainingRun, Verdict
 from inspection.images import ImageStore
+from inspection.records.database import open_records
 from inspection.records.gates import latest_gate, request_gate
 from inspection.records.labels import add_label
 from inspection.records.training_runs import cancel_run, get_run, request_run
@@ -159,6 +162,13 @@ def test_a_trainer_gates_is_cancelled_and_gives_back_what_it_has_not_done(
         assert "cancelled by bob" in cancelled.log
         assert cancelled.model is None
         until_gone(config_path)
+
+        # As when the machine wants for memory.
+        starved = request(config, training_set)
+        wait_for(config, starved, lambda run: run.state is RunState.RUNNING and children(config_path) != [])
+        os.kill(children(config_path)[0], signal.SIGKILL)
+        failed = wait_for(config, starved, lambda run: run.state is RunState.FAILED)
+        assert failed.error.startswith("the training process was killed by SIGKILL")
 
         # Stopped in order, it gives its run back at once, and the attempt does not count.
         last = request(config, training_set)
