@@ -102,6 +102,12 @@ def claims(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "training", "claims", *context.args])  # noqa: S606
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def bench(context: typer.Context) -> None:
+    """Compare the station's detector with its peers on folders of images; see `station bench --help`."""
+    os.execv(sys.executable, [sys.executable, "-m", "training", "bench", *context.args])  # noqa: S606
+
+
 @app.command()
 def deploy(
     artifact: Annotated[Path, typer.Argument(help="A model's artifact directory, as `station train` made it.")],

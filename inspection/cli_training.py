@@ -159,7 +159,7 @@ def start(
     by: ByOption = OPERATOR,
     seed: Annotated[int, typer.Option(help="Same set, settings and seed, same scores.")] = 0,
     size: Annotated[int, typer.Option(metavar="PIXELS", min=96, max=1024, help="Longer side of the network's input.")] = 320,
-    algorithm: Annotated[str, typer.Option(help="How to learn.")] = "PatchCore",
+    algorithm: Annotated[str, typer.Option(help="How to learn.")] = "patchcore",
 ) -> None:
     """Ask for a model; the station's trainer makes it."""
     from inspection.records.training_runs import request_run

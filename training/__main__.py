@@ -1,4 +1,4 @@
-"""Command line: ``python -m training train``, ``evaluate``, ``check``, ``claims``, ``import`` and ``trainer``."""
+"""Command line: ``python -m training train``, ``evaluate``, ``check``, ``claims``, ``bench``, ``import`` and ``trainer``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from inspection.errors import StationError
+from training import bench
 from training.check_command import check as check_dataset
 from training.check_command import checked, progress_bar, summary, table
 from training.checking import withheld
@@ -21,6 +22,7 @@ from training.errors import TrainingError
 from training.findings import document
 
 app = typer.Typer(help="Train and evaluate models from folders of images.", no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(bench.app, name="bench")
 Dataset = Annotated[
     Path, typer.Argument(metavar="DATASET_DIR", help="Folder in the MVTec-AD layout; training reads train/good only.")
 ]
@@ -40,6 +42,19 @@ def train(
             metavar="PIXELS", min=96, max=1024, help="Longer side of the network's input: more finds smaller defects, slower."
         ),
     ] = 320,
+    algorithm: Annotated[
+        str, typer.Option(metavar="NAME", help="patchcore, the station's own, or one of anomalib's; a wrong name lists them.")
+    ] = "patchcore",
+    backbone: Annotated[str, typer.Option(metavar="TIMM_NAME", help="anomalib's: the network that --weights holds.")] = "",
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="anomalib's: a state dict, .pth or .safetensors, in place of the packaged weights."),
+    ] = None,
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of --weights, for the record.")] = "",
+    layers: Annotated[str, typer.Option(metavar="A,B", help="Layers of --backbone; else those at the algorithm's strides.")] = "",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="anomalib's: passes over the images; else so many that a small set takes minutes.")
+    ] = None,
     json: Json = None,
 ) -> None:
     """Train a model from good images alone (at least 10; 30 or more give steadier thresholds)."""
@@ -48,8 +63,9 @@ def train(
     report = checked(dataset, console)
     with console.status("loading torch and anomalib"):
         from training.dataset import good_images
-        from training.train import STAGES
-        from training.train import train as run
+        from training.zoo.command import trainer
+
+        STAGES, run = trainer(algorithm, backbone, weights, licence, layers, epochs)  # noqa: N806
     bar = Progress(TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
     with bar:
         tasks = {stage: bar.add_task(stage, total=None, start=False) for stage in STAGES}

@@ -70,17 +70,26 @@ def patchcore(backbone: Backbone = LITE0) -> PatchcoreModel:
     """
     model = PatchcoreModel(layers=backbone.layers, backbone=backbone.name, pre_trained=False)
     features = model.feature_extractor.feature_extractor
+    state = timm_state(backbone)
+    features.load_state_dict({name: state[name] for name in features.state_dict()}, strict=True)
+    # The classifier's later stages feed no layer that is used.
+    features.blocks = features.blocks[: 1 + max(int(layer.rsplit(".", 1)[1]) for layer in backbone.layers)]
+    return model.eval().requires_grad_(False)
+
+
+def timm_state(backbone: Backbone) -> dict[str, torch.Tensor]:
+    """The backbone's weights, classifier included, under timm's names.
+
+    Raises TrainingError if the weight file is missing, not the expected one, or does not fit the network.
+    """
     full = timm.create_model(backbone.name, pretrained=False)
     stages = [len(list(stage.children())) for stage in full.get_submodule("blocks").children()]
     try:
         full.load_state_dict(timm_names(_read_weights(backbone), stages), strict=True)
     except (KeyError, IndexError, RuntimeError) as error:
         raise TrainingError(f"{backbone.weights} does not fit {backbone.name}: {error}") from error
-    state = full.state_dict()
-    features.load_state_dict({name: state[name] for name in features.state_dict()}, strict=True)
-    # The classifier's later stages feed no layer that is used.
-    features.blocks = features.blocks[: 1 + max(int(layer.rsplit(".", 1)[1]) for layer in backbone.layers)]
-    return model.eval().requires_grad_(False)
+    state: dict[str, torch.Tensor] = full.state_dict()
+    return state
 
 
 def _read_weights(backbone: Backbone) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from torch import nn
 from inspection.artifact import NETWORK, WEIGHTS, Parity, Precision
 from inspection.detector import CompiledNetwork, computing_threads
 from training.errors import ParityError
-from training.network import PatchFeatures, ScoringNetwork
+from training.network import PatchFeatures
 
 # inspection.detector, imported above, keeps openvino from reporting its use to the internet.
 import openvino as ov  # isort: skip
@@ -44,7 +44,7 @@ class CompiledFeatures:
         }
 
 
-def export(network: ScoringNetwork, width: int, height: int) -> dict[str, bytes]:
+def export(network: nn.Module, width: int, height: int) -> dict[str, bytes]:
     """The network as OpenVINO IR for one image of this size: input ``image``, outputs ``anomaly_map`` and ``score``.
 
     The same network gives the same bytes. Weights stay in f32: the precision of inference is the processor's.
@@ -73,7 +73,7 @@ def _convert(network: nn.Module, width: int, height: int, outputs: tuple[str, ..
 
 
 def check_parity(
-    network: ScoringNetwork, files: Mapping[str, bytes], precision: Precision, inputs: Sequence[NDArray[np.float32]]
+    network: nn.Module, files: Mapping[str, bytes], precision: Precision, inputs: Sequence[NDArray[np.float32]]
 ) -> Parity:
     """Compare scores of the exported and the trained network on the same inputs, float32 (1, 3, height, width) each.
 

@@ -19,7 +19,7 @@ from inspection.records.training_sets import get_training_set
 EXPIRED_S = 5.0
 """A trainer that did not beat for so long is dead, and its run may be claimed again."""
 MAX_ATTEMPTS = 3
-ALGORITHMS = ("PatchCore",)
+ALGORITHMS = ("patchcore",)
 MAX_LOG = 20_000
 _OVER = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
 

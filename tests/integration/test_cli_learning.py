@@ -88,7 +88,7 @@ def test_from_a_label_to_a_training_run(config: Path, records) -> None:
     assert "training run 1 is queued" in said(station(config, "training-run", "start", digest, "--size", "160", "--seed", "3"))
     run = get_run(records, 1)
     records.rollback()
-    assert run.settings == {"algorithm": "PatchCore", "longer_side": 160, "seed": 3}
+    assert run.settings == {"algorithm": "patchcore", "longer_side": 160, "seed": 3}
     assert "plate        queued" in said(station(config, "training-run", "list"))
     assert "training run 1 is cancelled" in said(station(config, "training-run", "cancel", "1", "--by", "bob"))
     assert get_run(records, 1).state is RunState.CANCELLED

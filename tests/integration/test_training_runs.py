@@ -50,7 +50,7 @@ def silence(connection, run: TrainingRun) -> None:
 def test_a_run_from_request_to_success(connection) -> None:
     requested = request(connection, seed=3, longer_side=160)
     assert (requested.state, requested.product) == (RunState.QUEUED, "plate")
-    assert requested.settings == {"algorithm": "PatchCore", "longer_side": 160, "seed": 3}
+    assert requested.settings == {"algorithm": "patchcore", "longer_side": 160, "seed": 3}
     assert is_waiting(connection, "st-1")
     assert not is_waiting(connection, "st-2"), "the images are on st-1"
     assert claim_run(connection, "st-2") is None
@@ -73,7 +73,7 @@ def test_runs_are_claimed_in_the_order_of_their_requests(connection) -> None:
 
 
 def test_what_cannot_be_trained_is_not_queued(connection) -> None:
-    with pytest.raises(Conflict, match="algorithm 'magic' is not known here; choose one of PatchCore"):
+    with pytest.raises(Conflict, match="algorithm 'magic' is not known here; choose one of patchcore"):
         request(connection, algorithm="magic")
     with pytest.raises(NotFound, match="training set cdcd"):
         request_run(connection, "st-1", "cd" * 32, "ada", "")
