@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import OperationalError
 
-from cameras.errors import CameraError
+from inspection import cli_training
 from inspection import config as configuration
-from inspection.errors import StationError
+from inspection.cli_options import OPERATOR, ByOption, ConfigOption, ReasonOption, run_or_explain
 
 app = typer.Typer(
     name="station",
@@ -23,7 +21,8 @@ app = typer.Typer(
     add_completion=False,
 )
 
-ConfigOption = Annotated[Path, typer.Option("--config", help="The station's configuration file.")]
+app.add_typer(cli_training.app)
+
 ConfigArgument = Annotated[Path, typer.Argument(help="The station's configuration file, such as deploy/station.toml.")]
 
 
@@ -47,7 +46,7 @@ def demo(
     """Train a first model, start the line on a simulated camera and inspect parts until Ctrl-C."""
     from inspection.demo import Demo
 
-    _run(lambda: Demo(images, rate, parts, lots, exit_, json, data, port).run())
+    run_or_explain(lambda: Demo(images, rate, parts, lots, exit_, json, data, port).run())
 
 
 @app.command()
@@ -55,7 +54,7 @@ def run(config: ConfigArgument) -> None:
     """Run the station: every process under a manager that restarts it."""
     from inspection.supervisor import supervise
 
-    _run(lambda: supervise(configuration.load(config), config.resolve()))
+    run_or_explain(lambda: supervise(configuration.load(config), config.resolve()))
 
 
 @app.command(hidden=True)
@@ -63,7 +62,7 @@ def process(name: str, config: ConfigOption) -> None:
     """Run one process of the station; `station run` and the service manager start them so."""
     from inspection.processes import run_process
 
-    _run(lambda: run_process(configuration.load(config), name))
+    run_or_explain(lambda: run_process(configuration.load(config), name))
 
 
 @app.command()
@@ -75,7 +74,7 @@ def cameras(
     """List the cameras of the configured GenTL producers and their features."""
     from inspection.camera_list import print_cameras
 
-    _run(lambda: print_cameras(configuration.load(config) if config else None, producer or [], features))
+    run_or_explain(lambda: print_cameras(configuration.load(config) if config else None, producer or [], features))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
@@ -114,28 +113,17 @@ def deploy(
     artifact: Annotated[Path, typer.Argument(help="A model's artifact directory, as `station train` made it.")],
     config: ConfigOption,
     product: Annotated[str, typer.Option(help="Part number of the product that the model shall decide for.")],
-    reason: Annotated[str, typer.Option(help="Why, for the record.")],
-    by: Annotated[str, typer.Option(help="Who, for the record.")] = os.environ.get("USER", "operator"),
+    reason: ReasonOption,
+    by: ByOption = OPERATOR,
+    override: Annotated[
+        str | None, typer.Option(metavar="WHY", help="Deploy a model that does not pass its gate, and record why.")
+    ] = None,
 ) -> None:
-    """Put a model in service for a product; the inspector takes it over between two parts."""
+    """Gate a model and put it in service for a product; the inspector takes it over between two parts."""
     from inspection.deploying import deploy_artifact
 
     def put_in_service() -> None:
-        deployment = deploy_artifact(configuration.load(config), artifact, product, by, reason)
+        deployment = deploy_artifact(configuration.load(config), artifact, product, by, reason, override)
         typer.echo(f"{deployment.model} decides for {product} since {deployment.deployed_at:%F %T} UTC")
 
-    _run(put_in_service)
-
-
-def _run(action: Callable[[], None]) -> None:
-    """Errors that a user can mend end with their message, not with a traceback."""
-    try:
-        action()
-    except (StationError, CameraError) as error:
-        message = str(error)
-    except OperationalError as error:
-        message = f"the database cannot be used: {error.orig}; see database_url in the configuration"
-    else:
-        return
-    typer.secho(f"station: {message}", err=True, fg=typer.colors.RED)
-    raise typer.Exit(1)
+    run_or_explain(put_in_service)

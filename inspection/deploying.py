@@ -1,4 +1,4 @@
-"""Putting an artifact in service: verify, register, deploy, in one transaction."""
+"""Putting an artifact in service: verify, register, gate, deploy; and back to the one before."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from inspection.artifact import read_artifact
 from inspection.config import Config
 from inspection.domain import Deployment, Model
 from inspection.errors import NotFound
-from inspection.records.database import migrate, open_engine
-from inspection.records.deployments import deploy, register_model
+from inspection.records.database import open_records
+from inspection.records.deployments import deploy_gated, former_model, get_model, register_model, rollback, why_not
 
 
-def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: str) -> Deployment:
-    """Deploy the artifact at ``path``; ModelError if it is not whole, NotFound if the product is not configured."""
+def register_artifact(config: Config, path: Path, product: str) -> Model:
+    """Verify and register the artifact at ``path``; ModelError if it is not whole, NotFound if the product is not configured."""
     if config.product(product) is None:
         known = ", ".join(item.part_number for item in config.products)
         raise NotFound(f"product {product!r} is not configured; the configuration names {known}")
     artifact = read_artifact(path)
     manifest = artifact.manifest
-    # A model may be deployed before the station runs for the first time.
-    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = open_engine(config.database_url)
-    migrate(engine)
     model = Model(
         model=artifact.digest,
         product=product,
@@ -31,8 +27,33 @@ def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: s
         created_at=manifest.provenance.created_at,
         metrics=manifest.metrics,
     )
-    with engine.begin() as connection:
+    with open_records(config) as engine, engine.begin() as connection:
         register_model(connection, model)
-        deployment = deploy(connection, config.station.name, product, artifact.digest, by, reason)
-    engine.dispose()
-    return deployment
+    return model
+
+
+def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: str, override: str | None = None) -> Deployment:
+    """Deploy the artifact at ``path``, gating it before unless it passed against the model that is in service now.
+
+    ``override`` deploys without a passed gate, and says why. Raises GateNotPassed, and what ``register_artifact`` raises.
+    """
+    model = register_artifact(config, path, product).model
+    with open_records(config) as engine:
+        with engine.connect() as connection:
+            gated = why_not(connection, config.station.name, product, model) is None
+        if not gated and override is None:
+            from inspection.gate import gate_model
+
+            gate_model(config, model, by)
+        with engine.begin() as connection:
+            return deploy_gated(connection, config.station.name, product, model, by, reason, override)
+
+
+def roll_back(config: Config, product: str, by: str, reason: str) -> Deployment:
+    """Put the model before the present one in service again, once its artifact is found whole. Conflict if there was none."""
+    with open_records(config) as engine:
+        with engine.connect() as connection:
+            former = get_model(connection, former_model(connection, config.station.name, product))
+        read_artifact(config.data_dir / former.path, former.model)
+        with engine.begin() as connection:
+            return rollback(connection, config.station.name, product, by, reason)

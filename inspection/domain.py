@@ -51,6 +51,33 @@ class ImageKind(StrEnum):
     MAP = "map"
 
 
+OK = "ok"
+"""The label of a good part. Any other label is a class of defects."""
+
+
+class Side(StrEnum):
+    """What a lot is used for in training sets: to learn from, or to check what was learned."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+
+
+class Source(StrEnum):
+    """Who says that a member of a training set is what its label says: a person, the verdict `pass`, or the import."""
+
+    LABEL = "label"
+    PASS = "pass"  # noqa: S105
+    FOLDER = "folder"
+
+
+class RunState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 @dataclass(frozen=True, slots=True)
 class Lot:
     lot: str
@@ -154,7 +181,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Which model decides for which product, from when to when, by whom and why."""
+    """Which model decides for which product, from when to when, by whom and why. ``override``: why despite its gate."""
 
     deployment_id: int
     station: str
@@ -164,6 +191,7 @@ class Deployment:
     ended_at: datetime | None
     deployed_by: str
     reason: str
+    override: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,3 +204,157 @@ class Model:
     algorithm: str
     created_at: datetime
     metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in frame pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The human's word on an inspection: ``ok`` or a class of defects, and where the defects are."""
+
+    label_id: int
+    seq: int
+    label: str
+    regions: tuple[Box, ...]
+    labelled_by: str
+    labelled_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenImage:
+    """An image whose verdict is beyond doubt: every model must pass it (``ok``) or must not (a class of defects)."""
+
+    product: str
+    sha256: str
+    label: str
+    name: str
+    pixel_format: str
+    added_by: str
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One image of a training set. ``lot`` is a pseudo lot for imported images: the folder that they came from."""
+
+    sha256: str
+    label: str
+    lot: str
+    side: Side
+    source: Source
+    name: str
+    pixel_format: str
+    regions: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """A frozen list of members; ``training_set`` is its digest, ``sizes`` counts members by side and label."""
+
+    training_set: str
+    product: str
+    sizes: dict[str, dict[str, int]]
+    warnings: tuple[str, ...]
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """One attempt to make a model from a training set; ``attempts`` counts how often a trainer began it."""
+
+    training_run_id: int
+    station: str
+    product: str
+    training_set: str
+    settings: dict[str, int | str]
+    state: RunState
+    stage: str
+    done: int
+    steps: int
+    attempts: int
+    requested_by: str
+    requested_at: datetime
+    reason: str
+    started_at: datetime | None
+    heartbeat_at: datetime | None
+    ended_at: datetime | None
+    cancelled_by: str | None
+    model: str | None
+    error: str | None
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question of a gate and its answer in words."""
+
+    check: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a model showed before it may decide on a station, compared with the model then in service, if any.
+
+    ``passed`` is None as long as the gate was asked for and the trainer has not come to it.
+    """
+
+    gate_id: int
+    station: str
+    product: str
+    model: str
+    passed: bool | None
+    gated_at: datetime | None
+    checks: tuple[Check, ...]
+    compared_with: str | None
+    gated_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A challenger that judges live parts beside the model in service, without effect on them."""
+
+    shadow_id: int
+    station: str
+    product: str
+    model: str
+    started_at: datetime
+    ended_at: datetime | None
+    started_by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A part on which challenger and model in service differ."""
+
+    seq: int
+    trigger_id: int
+    lot: str
+    serial: str
+    verdict: Verdict
+    score: float
+    shadow_verdict: Verdict
+    shadow_score: float
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowSummary:
+    """How a challenger's verdicts compare with those given: counts by ``given/challenger``."""
+
+    model: str
+    inspected: int
+    agreed: int
+    verdicts: dict[str, int]

@@ -21,6 +21,10 @@ class Conflict(StationError):
     """The request contradicts what is recorded: duplicate serial, closed lot, lot already open."""
 
 
+class GateNotPassed(Conflict):
+    """The model did not show what a gate asks for before it may decide."""
+
+
 class BadCursor(StationError):
     """The cursor was not issued by this station; start again without one."""
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cameras.frame import PixelFormat
+from cameras.frame import Frame, PixelFormat
 from inspection.domain import Image, ImageKind
 from inspection.errors import NotFound, StationError
 
@@ -81,6 +81,11 @@ class ImageStore:
                 fresh.unlink(missing_ok=True)
                 raise
         return Image(sha256, kind, "image/png", width, height, pixel_format, len(data))
+
+    def frame(self, sha256: str, pixel_format: str) -> Frame:
+        """A stored frame as the camera sent it. Errors as ``read`` and ``decode_frame``."""
+        sent_as = PixelFormat.named(pixel_format)
+        return Frame(decode_frame(self.read(sha256), sent_as), sent_as, frame_id=0, timestamp_ns=0, received_ns=0)
 
     def read(self, sha256: str) -> bytes:
         """The file's bytes, verified; NotFound if it is missing, StationError if it was altered."""

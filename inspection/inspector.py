@@ -21,6 +21,7 @@ from inspection.domain import Verdict
 from inspection.messages import Inspected, InspectorStarted, RegionBox, Ticket
 from inspection.pairing import Extra, Pair, Pairing
 from inspection.rings import Orphans, Rings
+from inspection.shadow import Shadow
 from inspection.verdict import decide
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ _IDLE_S = 0.02
 
 
 class ModelShelf:
-    """The detectors in service, by product, kept up to date by a thread so that loading one never delays a part.
+    """The detectors in service, or the challengers, by product, kept up to date by a thread so that loading one never delays
+    a part.
 
     ``in_service`` returns {product: (model digest, artifact directory)}; it is asked every second. ``refusals`` says
     which models could not be loaded; the inspector's main loop reports and removes them.
@@ -48,16 +50,21 @@ class ModelShelf:
         return self._detectors.get(product or "")
 
     def models(self) -> dict[str, str]:
-        return {product: detector.digest for product, detector in self._detectors.items()}
+        # A list, because the thread may take a product away meanwhile.
+        return {product: detector.digest for product, detector in list(self._detectors.items())}
 
     def refresh(self) -> None:
         """Load what was newly deployed; a model that cannot be loaded leaves the former one in service, and is reported once."""
-        for product, (digest, path) in self._in_service().items():
+        wanted = self._in_service()
+        for product in self._detectors.keys() - wanted.keys():
+            del self._detectors[product]
+        for product, (digest, path) in wanted.items():
             current = self._detectors.get(product)
             if (current is not None and current.digest == digest) or self._failed.get(product) == digest:
                 continue
             try:
                 self._detectors[product] = Detector.load(path, expected_digest=digest)
+                self._failed.pop(product, None)
                 log.info("product %s is inspected with model %s", product, digest[:12])
             except Exception as error:  # noqa: BLE001  (whatever is wrong with a model, the line goes on)
                 self._failed[product] = digest
@@ -75,10 +82,12 @@ class ModelShelf:
 class InspectorProcess:
     """One process for all cameras of the station."""
 
-    def __init__(self, bus: Bus, rings: Rings, models: ModelShelf) -> None:
+    def __init__(self, bus: Bus, rings: Rings, models: ModelShelf, challengers: ModelShelf) -> None:
         self._bus = bus
         self._rings = rings
         self._models = models
+        self._challengers = challengers
+        self._shadow = Shadow(challengers.detector)
         self._pairing = Pairing(time.monotonic_ns())
         self._pairs: deque[Pair] = deque()
         self._heartbeat_at = 0.0
@@ -89,12 +98,14 @@ class InspectorProcess:
         orphans = Orphans(self._rings, SlotState.READY)
         self._bus.send("line", InspectorStarted(at=time.time()))
         while self.running:
-            for message in self._bus.receive(0 if self._pairs else _IDLE_S):
+            for message in self._bus.receive(0 if self._pairs or self._shadow else _IDLE_S):
                 self._take(message)
             for extra in self._pairing.expire(time.monotonic_ns()):
                 self._discard(extra)
             if self._pairs:
                 self._inspect(self._pairs.popleft())
+            elif self._shadow and (judged := self._shadow.inspect()) is not None:
+                self._bus.send("recorder", judged)
             for orphan in orphans.free():
                 self._fault("frame_lost", f"no message came for {orphan}")
             self._beat()
@@ -126,9 +137,13 @@ class InspectorProcess:
             return
         try:
             ring = self._rings.get(ref.ring)
-            detection = detector.inspect(_frame(ring, ref))
+            frame = _frame(ring, ref)
+            detection = detector.inspect(frame)
             verdict = decide(detection.score, detector.review_threshold, detector.fail_threshold)
+            # Before the slot is the recorder's, who may free it for another frame.
+            copy = self._shadow.copy(ticket, ref, frame)
             ring.hand_over(ref.slot, ref.slot_seq)
+            self._shadow.keep(copy)
         except RingError as error:
             self._lose(ref, Loss.FRAME_LOST, str(error), held=False)
             return
@@ -173,11 +188,12 @@ class InspectorProcess:
         if now - self._heartbeat_at < _HEARTBEAT_S:
             return
         self._heartbeat_at = now
-        while self._models.refusals:
-            self._fault("model_refused", self._models.refusals.popleft())
+        for shelf, kind in ((self._models, "model_refused"), (self._challengers, "challenger_refused")):
+            while shelf.refusals:
+                self._fault(kind, shelf.refusals.popleft())
         models = self._models.models()
         state = ", ".join(f"{product}: {digest[:12]}" for product, digest in sorted(models.items())) or "no model in service"
-        counters = {**self._counters, "waiting": float(len(self._pairs) + len(self._pairing))}
+        counters = {**self._counters, **self._shadow.counters, "waiting": float(len(self._pairs) + len(self._pairing))}
         beat = Heartbeat(process="inspector", at=time.time(), state=state, counters=counters, ok=bool(models))
         self._bus.send("recorder", beat)
 

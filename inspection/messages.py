@@ -164,6 +164,25 @@ class Inspected(Message, frozen=True):
     timings_ms: dict[str, float]
 
 
+class ShadowInspected(Message, frozen=True):
+    """Inspector to recorder: what a challenger would have decided. It never reaches the line.
+
+    Camera, epoch and count name the frame, as in the ticket of the trigger.
+    """
+
+    trigger_id: int
+    camera: str
+    camera_epoch: int
+    trigger_count: int
+    model: str
+    verdict: Verdict
+    score: float
+    review_threshold: float
+    fail_threshold: float
+    inspect_ms: float
+    decided_at: float
+
+
 class Recorded(Message, frozen=True):
     """Recorder to line: the inspection row of this trigger is durable since ``durable_ns``."""
 
@@ -187,5 +206,5 @@ LineMessage = (
     | InspectorStarted
 )
 InspectorMessage = Ticket | FrameRef | CameraArmed
-RecorderMessage = Ticket | NotInspected | OutputDone | LineStarted | Inspected | FaultReport | Heartbeat
+RecorderMessage = Ticket | NotInspected | OutputDone | LineStarted | Inspected | ShadowInspected | FaultReport | Heartbeat
 CellMessage = TriggerAck | OutputCommand

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import IO, Protocol
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from cameras.bus import Bus
@@ -22,7 +22,7 @@ from inspection.line import LineProcess
 from inspection.lookups import lookups
 from inspection.messages import InspectorMessage, LineMessage, RecorderMessage
 from inspection.records.database import migrate, open_engine
-from inspection.records.tables import deployments, models
+from inspection.records.tables import deployments, models, shadows
 from inspection.rings import Rings
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,9 @@ def _run_inspector(config: Config) -> None:
 
     engine = _reader(config)
     bus = Bus(config.run_dir, "inspector", InspectorMessage)
-    process = InspectorProcess(bus, Rings(config.run_dir), ModelShelf(lambda: models_in_service(engine, config)))
+    models = ModelShelf(lambda: models_in_service(engine, config))
+    challengers = ModelShelf(lambda: models_in_shadow(engine, config))
+    process = InspectorProcess(bus, Rings(config.run_dir), models, challengers)
     _until_stopped(process, bus)
 
 
@@ -133,10 +135,19 @@ def _run_web(config: Config) -> None:
 
 def models_in_service(engine: Engine, config: Config) -> dict[str, tuple[str, Path]]:
     """{product: (digest, artifact directory)} of this station's deployments."""
+    return _running(engine, config, deployments)
+
+
+def models_in_shadow(engine: Engine, config: Config) -> dict[str, tuple[str, Path]]:
+    """{product: (digest, artifact directory)} of this station's challengers."""
+    return _running(engine, config, shadows)
+
+
+def _running(engine: Engine, config: Config, table: Table) -> dict[str, tuple[str, Path]]:
     statement = (
-        select(deployments.c.product, models.c.model, models.c.path)
-        .join(models, models.c.model == deployments.c.model)
-        .where(deployments.c.station == config.station.name, deployments.c.ended_at.is_(None))
+        select(table.c.product, models.c.model, models.c.path)
+        .join(models, models.c.model == table.c.model)
+        .where(table.c.station == config.station.name, table.c.ended_at.is_(None))
     )
     with engine.connect() as connection:
         return {row.product: (row.model, config.data_dir / row.path) for row in connection.execute(statement)}

@@ -30,8 +30,10 @@ from inspection.messages import (
     OutputDone,
     RecorderStarted,
     RecorderState,
+    ShadowInspected,
     Ticket,
 )
+from inspection.records.shadows import shadow_inspected
 from inspection.rings import Orphans, Rings
 from inspection.storer import Storer
 
@@ -166,6 +168,8 @@ class RecorderProcess:
                     self._ledger.inspected(connection, message, effects)
                 case NotInspected():
                     self._ledger.not_inspected(connection, message, effects)
+                case ShadowInspected():
+                    shadow_inspected(connection, message)
                 case LineStarted():
                     self._ledger.line_started(connection, message.line_epoch, message.at, effects)
         outputs = [message for message in work.messages if isinstance(message, OutputDone)]

@@ -33,7 +33,11 @@ def supervise(config: Config, config_path: Path) -> None:
     # While it stops the processes, circus's own periodic check conflicts with that, harmlessly, and tornado logs each time.
     logging.getLogger("tornado.application").setLevel(logging.CRITICAL)
     arbiter = get_arbiter(
-        [_watcher(config, config_path, name) for name in process_names(config)],
+        [
+            *(_watcher(config, config_path, name, ["inspection", "process", name]) for name in process_names(config)),
+            # Not asked for heartbeats: a station whose trainer is away still inspects.
+            _watcher(config, config_path, "trainer", ["training", "trainer"]),
+        ],
         controller=f"ipc://{config.run_dir}/circus.controller",
         pubsub_endpoint=f"ipc://{config.run_dir}/circus.events",
         check_delay=_CHECK_S,
@@ -43,11 +47,11 @@ def supervise(config: Config, config_path: Path) -> None:
     lock.close()
 
 
-def _watcher(config: Config, config_path: Path, name: str) -> dict[str, Any]:
+def _watcher(config: Config, config_path: Path, name: str, module: list[str]) -> dict[str, Any]:
     return {
         "name": name.replace("@", "-"),
         "cmd": sys.executable,
-        "args": ["-m", "inspection", "process", name, "--config", str(config_path)],
+        "args": ["-m", *module, "--config", str(config_path)],
         "env": dict(os.environ),
         "copy_env": True,
         "graceful_timeout": 5,

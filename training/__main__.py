@@ -1,4 +1,4 @@
-"""Command line: ``python -m training train``, ``evaluate``, ``check``, ``claims`` and ``bench``."""
+"""Command line: ``python -m training train``, ``evaluate``, ``check``, ``claims``, ``bench``, ``import`` and ``trainer``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ app.add_typer(bench.app, name="bench")
 Dataset = Annotated[
     Path, typer.Argument(metavar="DATASET_DIR", help="Folder in the MVTec-AD layout; training reads train/good only.")
 ]
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The station's configuration file.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result to FILE as JSON.")]
 
 
@@ -129,6 +130,46 @@ def evaluate(
         console.print(line, style="yellow", markup=False)
     for line in summary_lines(runs):
         typer.echo(line)
+
+
+@app.command()
+def trainer(config: Config) -> None:
+    """Carry out the station's training runs as they are requested, until SIGTERM."""
+    os.nice(10)
+    from inspection.config import load
+    from training.trainer import run_trainer
+
+    run_trainer(load(config), config.resolve())
+
+
+@app.command(hidden=True)
+def perform(training_run_id: int, config: Config) -> None:
+    """One training run, as the trainer starts it: progress and result on standard output, a JSON message in a line."""
+    from inspection.config import load
+    from training.perform import perform as run
+
+    # What libraries print must not come between the messages.
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    run(load(config), training_run_id, output)
+
+
+@app.command(name="import")
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="DATASET_DIR", help="Folder in the MVTec-AD layout.")],
+    config: Config,
+    product: Annotated[str, typer.Option(metavar="NAME", help="The product that the images show.")],
+    by: Annotated[str, typer.Option(help="Who, for the record.")] = os.environ.get("USER", "operator"),
+    golden: Annotated[bool, typer.Option("--golden", help="Take test/* as golden images, not train/good as good ones.")] = False,
+) -> None:
+    """Take images of a folder into the station's image store: train/good to learn from, or test/* as golden images."""
+    from inspection.config import load
+    from training.importing import import_golden, import_good
+
+    imported = (import_golden if golden else import_good)(load(config), folder, product, by)
+    for name, reason in imported.skipped.items():
+        typer.echo(f"skipped {name}: {reason}", err=True)
+    typer.echo(f"{imported.new} images imported, {imported.known} were there already")
 
 
 @app.command()

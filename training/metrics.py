@@ -11,13 +11,11 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import betaincinv
 from scipy.stats import rankdata
 
-CONFIDENCE = 0.95
+from inspection.quality.intervals import CONFIDENCE, Interval, clopper_pearson
 
 Scores = NDArray[np.float64]
-Interval = tuple[float, float]
 
 
 def auroc(good: Scores, defective: Scores) -> float:
@@ -43,14 +41,6 @@ def auroc_interval(value: float, good: int, defective: int) -> Interval:
     low = brentq(outside, 0.0, value - nearby) if value > nearby else 0.0
     high = brentq(outside, value + nearby, 1.0) if value < 1 - nearby else 1.0
     return float(low), float(high)
-
-
-def clopper_pearson(hits: int, trials: int) -> Interval:
-    """Exact interval of a proportion, ``hits`` of ``trials`` (at least one): Clopper & Pearson, Biometrika 26, 1934."""
-    tail = (1 - CONFIDENCE) / 2
-    low = 0.0 if hits == 0 else float(betaincinv(hits, trials - hits + 1, tail))
-    high = 1.0 if hits == trials else float(betaincinv(hits + 1, trials - hits, 1 - tail))
-    return low, high
 
 
 def f1_max(good: Scores, defective: Scores) -> tuple[float, Interval]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from alembic import command
-from alembic.config import Config
+from alembic.config import Config as AlembicConfig
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
+from inspection.config import Config
 from inspection.errors import ConfigError
 
 BUSY_TIMEOUT_MS = 5_000
@@ -38,11 +41,23 @@ def open_engine(url: str, read_only: bool = False) -> Engine:
 
 def migrate(engine: Engine) -> None:
     """Bring the database to the newest schema in one transaction; nothing happens if it is there already."""
-    config = Config()
+    config = AlembicConfig()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+@contextmanager
+def open_records(config: Config) -> Iterator[Engine]:
+    """A writer's engine on the records of a station, which are made if it never ran."""
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = open_engine(config.database_url)
+    try:
+        migrate(engine)
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def _open_sqlite(url: URL, read_only: bool) -> Engine:

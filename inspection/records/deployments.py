@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, insert, select, update
 
 from inspection.domain import Deployment, Model
-from inspection.errors import Conflict, NotFound
-from inspection.records.tables import deployments, models
+from inspection.errors import Conflict, GateNotPassed, NotFound
+from inspection.records.gates import latest_gate
+from inspection.records.tables import deployments, models, shadows
 
 
 def register_model(connection: Connection, model: Model) -> None:
@@ -45,10 +46,73 @@ def list_models(connection: Connection) -> tuple[Model, ...]:
     return tuple(Model(**row) for row in rows)
 
 
-def deploy(connection: Connection, station: str, product: str, model: str, deployed_by: str, reason: str) -> Deployment:
+def deploy_gated(
+    connection: Connection, station: str, product: str, model: str, deployed_by: str, reason: str, override: str | None = None
+) -> Deployment:
+    """``deploy``, if ``why_not`` has nothing against it, or else for the reason in ``override``. Raises GateNotPassed."""
+    get_model(connection, model)
+    problem = why_not(connection, station, product, model)
+    if problem is not None and not override:
+        raise GateNotPassed(
+            f"model {model[:12]} {problem}; gate it again when that is mended, or deploy it with an override that says why"
+        )
+    return deploy(connection, station, product, model, deployed_by, reason, None if problem is None else override)
+
+
+def why_not(connection: Connection, station: str, product: str, model: str) -> str | None:
+    """Why the gate does not let this model decide: none was passed, or against another model than is in service now."""
+    gate = latest_gate(connection, station, model)
+    if gate is None:
+        return f"has not been gated on {station}"
+    if not gate.passed:
+        failed = "; ".join(f"{check.check}: {check.detail}" for check in gate.checks if not check.passed)
+        return f"did not pass its gate ({failed})"
+    deployed = model_in_service(connection, station, product)
+    if deployed is not None and deployed.model not in (model, gate.compared_with):
+        compared = "no model" if gate.compared_with is None else f"model {gate.compared_with[:12]}"
+        return f"was compared with {compared}, and {deployed.model[:12]} is in service now"
+    return None
+
+
+def rollback(connection: Connection, station: str, product: str, by: str, reason: str) -> Deployment:
+    """Put the model in service again that decided before the present one. Conflict if there was none.
+
+    It needs no gate: it was in service.
+    """
+    former = former_model(connection, station, product)
+    return deploy(connection, station, product, former, by, f"rolled back: {reason}")
+
+
+def former_model(connection: Connection, station: str, product: str) -> str:
+    """The digest of the model that a rollback puts in service; Conflict if there is none."""
+    here = (deployments.c.station == station, deployments.c.product == product)
+    present = model_in_service(connection, station, product)
+    former = None
+    if present is not None:
+        former = connection.execute(
+            select(deployments.c.model)
+            .where(*here, deployments.c.ended_at.is_not(None), deployments.c.model != present.model)
+            .order_by(deployments.c.deployment_id.desc())
+            .limit(1)
+        ).scalar_one_or_none()
+    if former is None:
+        raise Conflict(f"no other model was in service for {product} on {station} before; deploy the one that shall decide")
+    return former
+
+
+def deploy(
+    connection: Connection,
+    station: str,
+    product: str,
+    model: str,
+    deployed_by: str,
+    reason: str,
+    override: str | None = None,
+) -> Deployment:
     """Put a registered model in service: the former deployment ends and the new one starts at the same instant.
 
-    NotFound if the model is not registered, Conflict if it was made for another product.
+    NotFound if the model is not registered, Conflict if it was made for another product. Asks for no gate; ``override``
+    is recorded.
     """
     registered = get_model(connection, model)
     if registered.product != product:
@@ -59,10 +123,24 @@ def deploy(connection: Connection, station: str, product: str, model: str, deplo
         .where(deployments.c.station == station, deployments.c.product == product, deployments.c.ended_at.is_(None))
         .values(ended_at=now)
     )
+    # A challenger that is put in service has nobody left to challenge.
+    connection.execute(
+        update(shadows)
+        .where(shadows.c.station == station, shadows.c.model == model, shadows.c.ended_at.is_(None))
+        .values(ended_at=now)
+    )
     row = (
         connection.execute(
             insert(deployments)
-            .values(station=station, product=product, model=model, deployed_at=now, deployed_by=deployed_by, reason=reason)
+            .values(
+                station=station,
+                product=product,
+                model=model,
+                deployed_at=now,
+                deployed_by=deployed_by,
+                reason=reason,
+                override=override,
+            )
             .returning(*deployments.c)
         )
         .mappings()

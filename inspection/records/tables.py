@@ -1,7 +1,8 @@
 """The tables, one per noun of the domain. Timestamps are aware UTC; JSON columns hold only what is never filtered on.
 
-Writers: the recorder writes ``lots, parts, triggers, inspections, images, faults``; deployment commands write
-``models`` and ``deployments``. One writer per table, so it assigns sequence numbers and commit order is their order.
+Writers: the recorder writes ``lots, parts, triggers, inspections, images, faults, shadow_inspections``, and as their one
+writer assigns sequence numbers, so that commit order is their order. The tables of learning, from ``labels`` on, are
+written by commands of people and by the trainer, in short transactions; their numbers come from the database.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -181,6 +183,8 @@ deployments = Table(
     Column("ended_at", Timestamp),
     Column("deployed_by", String(64), nullable=False),
     Column("reason", Text, nullable=False),
+    # Why the model decides although its gate did not pass.
+    Column("override", Text),
     UniqueConstraint("station", "product", "deployed_at"),
     # One model in service per station and product, whoever deploys at the same time.
     Index(
@@ -191,4 +195,135 @@ deployments = Table(
         sqlite_where=text("ended_at IS NULL"),
         postgresql_where=text("ended_at IS NULL"),
     ),
+)
+
+# Append-only: the newest row of an inspection counts, the others are its history.
+labels = Table(
+    "labels",
+    metadata,
+    Column("label_id", Id, primary_key=True, autoincrement=True),
+    Column("seq", Id, ForeignKey("inspections.seq"), nullable=False),
+    Column("label", String(64), nullable=False),
+    Column("regions", JSON, nullable=False),
+    Column("labelled_by", String(64), nullable=False),
+    Column("labelled_at", Timestamp, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index(None, "seq", "label_id"),
+)
+
+# Good images from a folder, in the image store: what a first model learns from before the line has seen a part.
+imported_images = Table(
+    "imported_images",
+    metadata,
+    Column("product", String(64), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("pixel_format", String(16), nullable=False),
+    Column("imported_by", String(64), nullable=False),
+    Column("imported_at", Timestamp, nullable=False),
+)
+
+golden_images = Table(
+    "golden_images",
+    metadata,
+    Column("product", String(64), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("label", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("pixel_format", String(16), nullable=False),
+    Column("added_by", String(64), nullable=False),
+    Column("added_at", Timestamp, nullable=False),
+)
+
+# ``document`` is the canonical JSON that the digest is of, as text: what is frozen must not be written anew by a database.
+training_sets = Table(
+    "training_sets",
+    metadata,
+    Column("training_set", String(64), primary_key=True),
+    Column("product", String(64), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("sizes", JSON, nullable=False),
+    Column("warnings", JSON, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+training_runs = Table(
+    "training_runs",
+    metadata,
+    Column("training_run_id", Id, primary_key=True, autoincrement=True),
+    Column("station", String(64), nullable=False),
+    Column("product", String(64), nullable=False),
+    Column("training_set", String(64), ForeignKey("training_sets.training_set"), nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stage", String(32), nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("requested_by", String(64), nullable=False),
+    Column("requested_at", Timestamp, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("started_at", Timestamp),
+    Column("heartbeat_at", Timestamp),
+    Column("ended_at", Timestamp),
+    Column("cancelled_by", String(64)),
+    Column("model", String(64), ForeignKey("models.model")),
+    Column("error", Text),
+    Column("log", Text, nullable=False),
+    Index(None, "station", "state", "training_run_id"),
+)
+
+gates = Table(
+    "gates",
+    metadata,
+    Column("gate_id", Id, primary_key=True, autoincrement=True),
+    Column("station", String(64), nullable=False),
+    Column("product", String(64), nullable=False),
+    Column("model", String(64), ForeignKey("models.model"), nullable=False),
+    # Both NULL: somebody asked for it, and the trainer has not come to it yet.
+    Column("passed", Boolean),
+    Column("gated_at", Timestamp),
+    Column("checks", JSON, nullable=False),
+    # The model in service that it was compared with.
+    Column("compared_with", String(64)),
+    Column("gated_by", String(64), nullable=False),
+    Index(None, "model", "station", "gate_id"),
+)
+
+shadows = Table(
+    "shadows",
+    metadata,
+    Column("shadow_id", Id, primary_key=True, autoincrement=True),
+    Column("station", String(64), nullable=False),
+    Column("product", String(64), nullable=False),
+    Column("model", String(64), ForeignKey("models.model"), nullable=False),
+    Column("started_at", Timestamp, nullable=False),
+    Column("ended_at", Timestamp),
+    Column("started_by", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    # One challenger per station and product.
+    Index(
+        "uq_shadows_running",
+        "station",
+        "product",
+        unique=True,
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)
+
+shadow_inspections = Table(
+    "shadow_inspections",
+    metadata,
+    Column("trigger_id", Id, ForeignKey("triggers.trigger_id"), primary_key=True, autoincrement=False),
+    Column("model", String(64), primary_key=True),
+    Column("verdict", String(16), nullable=False),
+    Column("score", Float, nullable=False),
+    Column("review_threshold", Float, nullable=False),
+    Column("fail_threshold", Float, nullable=False),
+    Column("inspect_ms", Float, nullable=False),
+    Column("decided_at", Timestamp, nullable=False),
+    Index(None, "model", "trigger_id"),
 )

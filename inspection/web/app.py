@@ -16,7 +16,15 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from inspection.records.database import open_engine
-from inspection.web import problems, routes_inspections, routes_lots, routes_station
+from inspection.web import (
+    problems,
+    routes_inspections,
+    routes_labels,
+    routes_lots,
+    routes_models,
+    routes_station,
+    routes_training,
+)
 from inspection.web.commands import ZmqRecorderClient
 from inspection.web.context import Context
 from inspection.web.names import EncodedSlashes
@@ -28,18 +36,24 @@ OPENAPI = Path(__file__).parent / "openapi.json"
 
 def create_api(settings: Settings) -> FastAPI:
     """The REST API alone. Nothing is opened before the first request."""
-    context = Context(settings, open_engine(settings.database_url, read_only=True), ZmqRecorderClient(settings.command_address))
+    context = Context(
+        settings,
+        open_engine(settings.database_url, read_only=True),
+        open_engine(settings.database_url),
+        ZmqRecorderClient(settings.command_address),
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         context.reader.dispose()
+        context.writer.dispose()
         context.recorder.close()
 
     app = FastAPI(
         title="Inspection station",
         version="1",
-        description="Lots, parts, inspections and their images. Errors are RFC 9457 problems with a `code`.",
+        description="Lots, parts, inspections, images, labels, training, models. Errors are RFC 9457 problems with a `code`.",
         openapi_url="/api/v1/openapi.json",
         # Their pages load scripts from the internet, which a station does not have.
         docs_url=None,
@@ -49,7 +63,7 @@ def create_api(settings: Settings) -> FastAPI:
     app.state.context = context
     app.add_middleware(EncodedSlashes)
     problems.install(app)
-    for routes in (routes_lots, routes_inspections, routes_station):
+    for routes in (routes_lots, routes_inspections, routes_station, routes_labels, routes_training, routes_models):
         app.include_router(routes.router)
 
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]

@@ -1,4 +1,4 @@
-"""What every request needs: the settings, the records to read and the recorder to write through."""
+"""What every request needs: the settings, the records to read and to write in, and the recorder, which writes lots."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from inspection.web.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Context:
+    """``writer`` writes labels, golden images, training sets, training runs, deployments and shadows, nothing else."""
+
     settings: Settings
     reader: Engine
+    writer: Engine
     recorder: RecorderClient
 
 

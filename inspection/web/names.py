@@ -7,7 +7,7 @@ from typing import Annotated
 from urllib.parse import quote, unquote
 
 from fastapi import Path, Query
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inspection.commands import check_name
@@ -44,4 +44,14 @@ LotName = Annotated[str, Path(description="Name of the lot, percent-encoded."), 
 SerialName = Annotated[str, Path(description="Serial of the part, percent-encoded."), AfterValidator(name_from_path)]
 LotFilter = Annotated[
     str | None, Query(alias="lot", description="Only in this lot."), AfterValidator(lambda lot: lot and check_name(lot))
+]
+Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(check_name)]
+By = Annotated[str, Field(min_length=1, max_length=64, description="Who, for the record.")]
+Reason = Annotated[str, Field(max_length=1000, description="Why, for the record.")]
+Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256, as lists name it.")]
+ProductQuery = Annotated[str, Query(description="Part number of the product."), AfterValidator(check_name)]
+ProductFilter = Annotated[
+    str | None,
+    Query(alias="product", description="Of this product only."),
+    AfterValidator(lambda product: product and check_name(product)),
 ]

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from inspection.commands import Refused
-from inspection.errors import BadCursor, NotFound, StationError, Unavailable
+from inspection.errors import BadCursor, Conflict, GateNotPassed, NotFound, StationError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,17 @@ def not_found_as(code: str) -> Iterator[None]:
         yield
     except NotFound as error:
         raise Problem(HTTPStatus.NOT_FOUND, code, str(error)) from None
+
+
+@contextmanager
+def conflict_as(code: str) -> Iterator[None]:
+    """Answer 409 with this code where the request contradicts the records; a model without a passed gate has its own code."""
+    try:
+        yield
+    except GateNotPassed as error:
+        raise Problem(HTTPStatus.CONFLICT, "gate_not_passed", str(error)) from None
+    except Conflict as error:
+        raise Problem(HTTPStatus.CONFLICT, code, str(error)) from None
 
 
 def refusal(refused: Refused) -> Problem:

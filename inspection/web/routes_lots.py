@@ -6,19 +6,18 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from inspection.commands import MAX_SERIALS, AnnounceParts, CloseLot, Command, OpenLot, Refused, check_name
+from inspection.commands import MAX_SERIALS, AnnounceParts, CloseLot, Command, OpenLot, Refused
 from inspection.domain import Inspection, Lot, LotSummary, Verdict
 from inspection.records import queries
 from inspection.records.cursors import Page
 from inspection.web.context import Context, InContext, Records
-from inspection.web.names import LotName
+from inspection.web.names import LotName, Name
 from inspection.web.problems import Problem, documented, not_found_as, refusal
 
 router = APIRouter(prefix="/api/v1/lots", tags=["lots"], responses=documented())
 
-Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(check_name)]
 Cursor = Annotated[str | None, Query(max_length=512, description="next_cursor of the page before; none for the first.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 

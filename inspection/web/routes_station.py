@@ -1,4 +1,4 @@
-"""REST: faults, health and models of the station."""
+"""REST: faults and health of the station."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
-from inspection.domain import Deployment, Fault, Model
-from inspection.records import deployments, queries
+from inspection.domain import Fault
+from inspection.records import queries
 from inspection.web.context import InContext, Records
 from inspection.web.health import Health, read_health
 from inspection.web.problems import documented, problem_response
@@ -26,14 +26,6 @@ class Faults:
     last_fault_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Models:
-    """All models and this station's deployments, newest first; a deployment without ``ended_at`` is in service."""
-
-    models: tuple[Model, ...]
-    deployments: tuple[Deployment, ...]
-
-
 @router.get("/faults")
 def list_faults(
     records: Records,
@@ -43,12 +35,6 @@ def list_faults(
     """Counted losses and failures."""
     found = queries.faults(records, after, limit)
     return Faults(found, found[-1].fault_id if found else after)
-
-
-@router.get("/models")
-def list_models(records: Records, context: InContext) -> Models:
-    """Registered models and their deployments."""
-    return Models(deployments.list_models(records), deployments.list_deployments(records, context.settings.station))
 
 
 @router.get("/health", response_model=Health)

@@ -26,9 +26,9 @@ def recorder() -> Iterator[ZmqRecorderClient]:
 
 
 @pytest.fixture
-def feed(reader, web_settings, recorder, monkeypatch) -> Feed:
+def feed(reader, engine, web_settings, recorder, monkeypatch) -> Feed:
     monkeypatch.setattr(feeds, "_FRESH_S", 0.0)
-    return Feed(Context(web_settings, reader, recorder))
+    return Feed(Context(web_settings, reader, engine, recorder))
 
 
 def test_an_empty_station_shows_nothing_and_does_not_fail(feed: Feed) -> None:
@@ -87,5 +87,5 @@ def test_the_rate_counts_triggers_between_looks(feed: Feed, seeder) -> None:
 def test_unreadable_records_are_said_and_survived(tmp_path: Path, recorder) -> None:
     url = f"sqlite:///{tmp_path / 'none.db'}"
     settings = Settings("st-1", url, tmp_path, tmp_path / "status.json", "ipc:///none", ())
-    feed = Feed(Context(settings, open_engine(url, read_only=True), recorder))
+    feed = Feed(Context(settings, open_engine(url, read_only=True), open_engine(url), recorder))
     assert any("records cannot be read" in reason for reason in feed.current().health.reasons)

@@ -6,14 +6,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from inspection.errors import ConfigError
-from inspection.records.database import migrate, open_engine
-from inspection.records.tables import lots, metadata
+from inspection.records.database import MIGRATIONS, migrate, open_engine
+from inspection.records.deployments import model_in_service
+from inspection.records.labels import add_label
+from inspection.records.queries import get_inspection
+from inspection.records.tables import lots, metadata, models
 
 
 def test_migrations_make_the_tables_of_the_metadata(engine: Engine) -> None:
@@ -36,6 +41,35 @@ def test_migrating_again_changes_nothing(engine: Engine, seeder) -> None:
     migrate(engine)
     with engine.connect() as connection:
         assert connection.execute(select(lots.c.lot)).scalars().all() == ["L1"]
+
+
+def test_records_of_the_first_version_are_kept_and_can_be_learned_from(database_url: str, seeder_class, image_dir: Path) -> None:
+    engine = open_engine(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        seeder = seeder_class(connection, image_dir)
+        seeder.lot("L1")
+        seq = seeder.inspection("L1", "S1")
+        model = {"model": "ab" * 32, "product": "plate", "path": "one", "algorithm": "a", "metrics": {}}
+        connection.execute(insert(models).values(**model, created_at=datetime.now(UTC)))
+        # Without the column that came later.
+        connection.execute(
+            text(
+                "INSERT INTO deployments (station, product, model, deployed_at, deployed_by, reason) "
+                "VALUES (:s, :p, :m, :t, :b, :r)"
+            ),
+            {"s": "st-1", "p": "plate", "m": "ab" * 32, "t": "2025-01-02 03:04:05+00:00", "b": "ada", "r": "the first"},
+        )
+    migrate(engine)
+    with engine.begin() as connection:
+        deployed = model_in_service(connection, "st-1", "plate")
+        assert (deployed.model, deployed.reason, deployed.override) == ("ab" * 32, "the first", None)
+        assert get_inspection(connection, seq).serial == "S1"
+        assert add_label(connection, seq, "dent", "ada").label == "dent"
+    engine.dispose()
 
 
 def test_a_failed_transaction_leaves_nothing(engine: Engine) -> None:

@@ -116,7 +116,7 @@ port = {port}
         shutil.rmtree(self.config.run_dir, ignore_errors=True)
         prepare_directories(self.config)
         self.camera = SimulatedCamera.create(self.config.simulator_dir, "SIM0001", *size, color)
-        deploy_artifact(self.config, model, PRODUCT, "test", "test")
+        deploy_artifact(self.config, model, PRODUCT, "test", "test", override="what is tested is the line")
         self.url = f"http://127.0.0.1:{port}"
         self.shown: dict[str, str] = {}
         self.outcomes: list[Outcome] = []

@@ -31,7 +31,7 @@ GLOSSARY = table_after("## Glossary")
 
 def test_every_table_is_a_word_of_the_glossary() -> None:
     for name in metadata.tables:
-        assert name.removesuffix("s") in GLOSSARY, f"table {name} is not explained in the README's glossary"
+        assert name.removesuffix("s").replace("_", " ") in GLOSSARY, f"table {name} is not explained in the README's glossary"
 
 
 def test_every_collection_of_the_rest_interface_is_a_word_of_the_glossary() -> None:
@@ -39,7 +39,7 @@ def test_every_collection_of_the_rest_interface_is_a_word_of_the_glossary() -> N
     for path in paths:
         collection = path.removeprefix("/api/v1/").split("/")[0]
         if collection not in {"health", "changes"}:
-            assert collection.removesuffix("s") in GLOSSARY, f"{path} is not explained in the README's glossary"
+            assert collection.removesuffix("s").replace("-", " ") in GLOSSARY, f"{path} is not explained in the README's glossary"
 
 
 def test_every_verdict_and_output_is_named_in_its_row() -> None:

@@ -1,0 +1,34 @@
+"""What the ``station`` commands share: options that mean the same everywhere, and how a command ends when something is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy.exc import OperationalError
+
+from cameras.errors import CameraError
+from inspection.errors import StationError
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="The station's configuration file.")]
+ProductOption = Annotated[str, typer.Option(help="Part number of the product.")]
+ReasonOption = Annotated[str, typer.Option(help="Why, for the record.")]
+ByOption = Annotated[str, typer.Option(help="Who, for the record.")]
+OPERATOR = os.environ.get("USER", "operator")
+
+
+def run_or_explain(action: Callable[[], None]) -> None:
+    """Errors that a user can mend end with their message, not with a traceback."""
+    try:
+        action()
+    except (StationError, CameraError) as error:
+        message = str(error)
+    except OperationalError as error:
+        message = f"the database cannot be used: {error.orig}; see database_url in the configuration"
+    else:
+        return
+    typer.secho(f"station: {message}", err=True, fg=typer.colors.RED)
+    raise typer.Exit(1)

@@ -1,0 +1,89 @@
+"""Images that did not come from the line: imported good ones, and the golden set. The caller commits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from inspection.domain import GoldenImage, ImageKind
+from inspection.errors import Conflict, NotFound
+from inspection.records.labels import check_label, valid_label_ids
+from inspection.records.tables import golden_images, images, imported_images, inspections, labels
+
+
+def add_imported(connection: Connection, product: str, sha256: str, name: str, folder: str, pixel_format: str, by: str) -> bool:
+    """Record a good image that lies in the store; False if it was recorded before."""
+    known = select(imported_images.c.sha256).where(imported_images.c.product == product, imported_images.c.sha256 == sha256)
+    if connection.execute(known).first() is not None:
+        return False
+    connection.execute(
+        insert(imported_images).values(
+            product=product,
+            sha256=sha256,
+            name=name,
+            folder=folder,
+            pixel_format=pixel_format,
+            imported_by=by,
+            imported_at=datetime.now(UTC),
+        )
+    )
+    return True
+
+
+def add_golden(connection: Connection, product: str, sha256: str, label: str, name: str, pixel_format: str, by: str) -> bool:
+    """Put an image that lies in the store into the golden set, or change its label; False if that changes nothing."""
+    try:
+        check_label(label)
+    except ValueError as error:
+        raise Conflict(f"a label {error}") from None
+    this = (golden_images.c.product == product) & (golden_images.c.sha256 == sha256)
+    known = connection.execute(select(golden_images.c.label).where(this)).scalar_one_or_none()
+    if known == label:
+        return False
+    values = {"label": label, "name": name, "pixel_format": pixel_format, "added_by": by, "added_at": datetime.now(UTC)}
+    if known is None:
+        connection.execute(insert(golden_images).values(product=product, sha256=sha256, **values))
+    else:
+        connection.execute(update(golden_images).where(this).values(**values))
+    return True
+
+
+def add_golden_inspections(connection: Connection, product: str, seqs: tuple[int, ...], by: str) -> int:
+    """Put labelled inspections into the golden set; returns how many are new or changed.
+
+    NotFound if one has no stored frame, Conflict if one has no label or shows another product: then none is taken.
+    """
+    added = 0
+    for seq in seqs:
+        row = connection.execute(
+            select(inspections.c.product, inspections.c.lot, inspections.c.serial, images.c.sha256, images.c.pixel_format)
+            .join(images, (images.c.seq == inspections.c.seq) & (images.c.kind == ImageKind.FRAME))
+            .where(inspections.c.seq == seq)
+        ).one_or_none()
+        if row is None:
+            raise NotFound(f"no frame is stored for inspection {seq}; choose one whose image was kept")
+        if row.product != product:
+            raise Conflict(f"inspection {seq} shows product {row.product!r}, not {product!r}; leave it out")
+        label = connection.execute(
+            select(labels.c.label).where(labels.c.seq == seq, labels.c.label_id.in_(valid_label_ids()))
+        ).scalar_one_or_none()
+        if label is None:
+            raise Conflict(f"inspection {seq} has no label; label it first, since nothing else says what it should be")
+        added += add_golden(connection, product, row.sha256, label, f"{row.lot}/{row.serial}", row.pixel_format, by)
+    return added
+
+
+def remove_golden(connection: Connection, product: str, sha256: str) -> None:
+    """Take an image out of the golden set; NotFound if it is not in it."""
+    this = (golden_images.c.product == product) & (golden_images.c.sha256 == sha256)
+    if connection.execute(delete(golden_images).where(this)).rowcount == 0:
+        raise NotFound(f"image {sha256[:12]} is not in the golden set of {product}; list the set to find its name")
+
+
+def list_golden(connection: Connection, product: str) -> tuple[GoldenImage, ...]:
+    """The golden set of a product, by label and name."""
+    rows = connection.execute(
+        select(golden_images).where(golden_images.c.product == product).order_by(golden_images.c.label, golden_images.c.name)
+    ).mappings()
+    return tuple(GoldenImage(**row) for row in rows)

@@ -1,0 +1,238 @@
+"""The trainer as a process: it carries out runs and gates, lets itself be stopped, and holds nothing when there is nothing to do.
+
+That it survives kill -9 is tested on a running station, in tests/e2e/test_teaching.py.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from running_station import scene
+from sqlalchemy import Engine
+
+from inspection import config as configuration
+from inspection.artifact import read_artifact
+from inspection.config import Config
+from inspection.deploying import register_artifact
+from inspection.domain import Box, Gate, ImageKind, Member, RunState, Side, Source, TrainingRun, Verdict
+from inspection.images import ImageStore
+from inspection.records.database import open_records
+from inspection.records.gates import latest_gate, request_gate
+from inspection.records.labels import add_label
+from inspection.records.training_runs import cancel_run, get_run, request_run
+from inspection.records.training_sets import freeze, members_of
+from inspection.training_set import checked, draft
+from training.importing import import_good
+from training.perform import Failed, Made, Message, perform, region_mask, thinned
+from training.train import STAGES
+
+STATION = """
+[station]
+name = "cell"
+data_dir = "data"
+[[cameras]]
+name = "top"
+serial = "SIM1"
+[[products]]
+part_number = "plate"
+camera = "top"
+deadline_ms = 5000
+"""
+
+
+@pytest.fixture
+def config_path(tmp_path: Path) -> Path:
+    path = tmp_path / "station.toml"
+    path.write_text(STATION)
+    return path
+
+
+@pytest.fixture
+def config(config_path: Path) -> Config:
+    return configuration.load(config_path)
+
+
+@pytest.fixture
+def training_set(config: Config, tmp_path: Path) -> str:
+    """Of the images of a folder alone, as for a first model."""
+    good = tmp_path / "photographs" / "train" / "good"
+    good.mkdir(parents=True)
+    for number in range(12):
+        cv2.imwrite(str(good / f"{number}.png"), scene(number))
+    (good / "broken.png").write_bytes(b"no picture")
+    imported = import_good(config, good.parents[1], "plate", "ada")
+    assert (imported.new, imported.known, list(imported.skipped)) == (12, 0, ["broken.png"])
+    assert import_good(config, good.parents[1], "plate", "ada").known == 12
+    store = ImageStore(config.image_dir)
+    with open_records(config) as engine, engine.begin() as connection:
+        frozen = freeze(connection, checked(draft(connection, "plate"), store), "ada")
+        for member in members_of(connection, frozen.training_set):
+            assert (store.frame(member.sha256, "Mono8").pixels == scene(int(Path(member.name).stem))).all(), "without loss"
+    return frozen.training_set
+
+
+def request(config: Config, training_set: str) -> int:
+    with open_records(config) as engine, engine.begin() as connection:
+        return request_run(connection, "cell", training_set, "ada", "a test", longer_side=96).training_run_id
+
+
+def wait_for(config: Config, number: int, condition: Callable[[TrainingRun], bool]) -> TrainingRun:
+    until = time.monotonic() + 200
+    with open_records(config) as engine:
+        while True:
+            with engine.connect() as connection:
+                run = get_run(connection, number)
+            if condition(run):
+                return run
+            assert run.state in (RunState.QUEUED, RunState.RUNNING), run
+            assert time.monotonic() < until, run
+            time.sleep(0.1)
+
+
+def children(config_path: Path) -> list[int]:
+    """Processes that carry out runs of this station now."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"perform" in arguments and str(config_path).encode() in arguments:
+            found.append(int(entry.name))
+    return found
+
+
+def until_gone(config_path: Path) -> None:
+    until = time.monotonic() + 10
+    while children(config_path):
+        assert time.monotonic() < until, "a training goes on without its trainer"
+        time.sleep(0.05)
+
+
+def _latest_gate(engine: Engine, model: str) -> Gate | None:
+    with engine.connect() as connection:
+        return latest_gate(connection, "cell", model)
+
+
+@contextmanager
+def trainer(config_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-m", "training", "trainer", "--config", str(config_path)])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_trainer_gates_is_cancelled_and_gives_back_what_it_has_not_done(
+    config: Config, config_path: Path, training_set: str, plate_model: Path
+) -> None:
+    model = register_artifact(config, plate_model, "plate").model
+    with trainer(config_path) as process, open_records(config) as engine:
+        with engine.begin() as connection:
+            asked = request_gate(connection, "cell", "plate", model, "bob")
+        until = time.monotonic() + 60
+        while (gate := _latest_gate(engine, model)) is None:
+            assert time.monotonic() < until, "the trainer does not gate"
+            time.sleep(0.1)
+        assert (gate.gate_id, gate.passed, gate.gated_by) == (asked.gate_id, True, "bob")
+        # Nothing to do: no network in memory.
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+        assert "sqlite" in maps.lower()
+        assert "torch" not in maps
+        assert "openvino" not in maps
+
+        number = request(config, training_set)
+        wait_for(config, number, lambda run: run.state is RunState.RUNNING)
+        with engine.begin() as connection:
+            cancel_run(connection, number, "bob")
+        cancelled = wait_for(config, number, lambda run: run.state is RunState.CANCELLED)
+        assert "cancelled by bob" in cancelled.log
+        assert cancelled.model is None
+        until_gone(config_path)
+
+        # As when the machine wants for memory.
+        starved = request(config, training_set)
+        wait_for(config, starved, lambda run: run.state is RunState.RUNNING and children(config_path) != [])
+        os.kill(children(config_path)[0], signal.SIGKILL)
+        failed = wait_for(config, starved, lambda run: run.state is RunState.FAILED)
+        assert failed.error.startswith("the training process was killed by SIGKILL")
+
+        # Stopped in order, it gives its run back at once, and the attempt does not count.
+        last = request(config, training_set)
+        wait_for(config, last, lambda run: run.state is RunState.RUNNING)
+        process.terminate()
+        assert process.wait(10) == 0
+        until_gone(config_path)
+        given_back = wait_for(config, last, lambda run: run.state is RunState.QUEUED)
+        assert given_back.attempts == 0
+
+
+# --- what the trainer's child does, in this process ---
+
+
+def performed(config: Config, training_set: str) -> list[Message]:
+    output = io.BytesIO()
+    perform(config, request(config, training_set), output)
+    return [msgspec.json.decode(line, type=Message) for line in output.getvalue().splitlines()]
+
+
+def test_a_run_learns_from_the_sets_lots_to_learn_from_alone(config: Config, training_set: str, seeder_class) -> None:
+    """Labelled rejects with their regions too; what is kept for validation is not seen."""
+    with open_records(config) as engine, engine.begin() as connection:
+        seeder = seeder_class(connection, config.image_dir)
+        for number, (lot, label) in enumerate([("L1", "dent"), ("L1", "scratch"), ("L10", "dent"), ("L10", "ok"), ("L1", "ok")]):
+            pixels = scene(100 + number)
+            if label != "ok":
+                pixels[60:80, 60:90] = 255
+            seq = seeder.inspection(lot, f"S{number}", Verdict.FAIL)
+            seeder.image(seq, ImageKind.FRAME, pixels, "Mono8")
+            add_label(connection, seq, label, "ada", regions=(Box(60, 60, 30, 20),) if label == "dent" else ())
+        taught = freeze(connection, checked(draft(connection, "plate"), ImageStore(config.image_dir)), "ada")
+        members = members_of(connection, taught.training_set)
+    assert taught.sizes == {"train": {"dent": 1, "ok": 13, "scratch": 1}, "validation": {"dent": 1, "ok": 1}}
+    marked = next(member for member in members if member.label == "dent" and member.side is Side.TRAIN)
+    mask = region_mask(ImageStore(config.image_dir), marked)
+    assert (mask.shape, mask.sum(), mask[60:80, 60:90].all()) == ((120, 160), 600, True)
+
+    *steps, made = performed(config, taught.training_set)
+    assert isinstance(made, Made)
+    assert {step.stage for step in steps} == set(STAGES)
+    provenance = read_artifact(Path(made.path), made.digest).manifest.provenance
+    learned = {member.sha256: member.label for member in members if member.side is Side.TRAIN}
+    assert {image.sha256 for image in provenance.images} == {sha256 for sha256, label in learned.items() if label == "ok"}
+    assert {image.sha256 for image in provenance.rejects} == {sha256 for sha256, label in learned.items() if label != "ok"}
+    assert made.skipped == {}
+
+
+def test_a_run_without_its_images_fails_and_says_why(config: Config, training_set: str) -> None:
+    for path in config.image_dir.glob("*/*.png"):
+        path.unlink()
+    last = performed(config, training_set)[-1]
+    assert isinstance(last, Failed)
+    assert "0 of 12 images are usable" in last.error
+    assert "is not in the store" in last.error
+
+
+def test_parts_that_people_called_ok_are_learned_from_before_all_others() -> None:
+    sources = [Source.LABEL if number % 10 == 0 else Source.PASS for number in range(100)]
+    good = [Member(f"{number:064}", "ok", "L1", Side.TRAIN, source, "", "Mono8") for number, source in enumerate(sources)]
+    assert sorted(thinned(good, 200), key=good.index) == good
+    some = thinned(good, 40)
+    assert len({member.sha256 for member in some}) == 40
+    assert sum(member.source is Source.LABEL for member in some) == 10
+    others = [good.index(member) for member in some if member.source is Source.PASS]
+    assert max(np.diff(others)) <= 5, "from all along the list"
+    assert thinned(good, 5) == good[0:50:10]
