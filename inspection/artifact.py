@@ -105,6 +105,28 @@ class TrainingImage(_Part, frozen=True):
     sha256: Sha256
 
 
+class Design(_Part, frozen=True):
+    """``longer_side`` of the network's input in pixels; ``levels`` of its pyramid, each half as large as the one before.
+
+    ``layers`` of the backbone are those of the largest level; ``bank_patches`` are remembered at each level.
+    """
+
+    longer_side: Count
+    levels: Count
+    layers: tuple[str, ...]
+    bank_patches: Count
+
+
+class Trial(_Part, frozen=True):
+    """One design that was tried: milliseconds for one frame where it was trained (90 % quantile), and its AUROC on good
+    images that it did not learn from, against the same kind with synthetic defects. None if it was too slow.
+    """
+
+    design: Design
+    ms: float
+    auroc: float | None
+
+
 class Provenance(_Part, frozen=True):
     created_at: datetime
     seed: int
@@ -113,6 +135,8 @@ class Provenance(_Part, frozen=True):
     images: tuple[TrainingImage, ...]
     skipped: dict[str, str]
     rejects: tuple[TrainingImage, ...] = ()
+    design: Design | None = None
+    tried: tuple[Trial, ...] = ()
 
 
 class Manifest(_Part, frozen=True):

@@ -164,7 +164,7 @@ port = {self._port}
                 self._console.print("rendering images of good parts …")
                 write_dataset(dataset, seed=_SEED, good=60, test_good=0, per_defect=0)
         report = config.data_dir / "training.json"
-        command = [sys.executable, "-m", "training", "train", str(dataset), "--out", str(config.models_dir)]
+        command = [sys.executable, "-m", "training", "train", str(dataset), "--out", str(config.models_dir), "--size", "320"]
         command += ["--product", self._product, "--json", str(report)]
         # Its progress goes where ours goes.
         done = subprocess.run(command, stdout=sys.stderr if self._console.stderr else None, check=False)

@@ -18,6 +18,7 @@ from training import bench
 from training.check_command import check as check_dataset
 from training.check_command import checked, progress_bar, summary, table
 from training.checking import withheld
+from training.design import DEADLINE_MS, MAX_SIDE, MIN_SIDE
 from training.errors import TrainingError
 from training.findings import document
 
@@ -25,6 +26,13 @@ app = typer.Typer(help="Train and evaluate models from folders of images.", no_a
 app.add_typer(bench.app, name="bench")
 Dataset = Annotated[
     Path, typer.Argument(metavar="DATASET_DIR", help="Folder in the MVTec-AD layout; training reads train/good only.")
+]
+Size = Annotated[
+    int | None,
+    typer.Option(metavar="PIXELS", min=MIN_SIDE, max=MAX_SIDE, help="Longer side of the input; without it, several are tried."),
+]
+Deadline = Annotated[
+    float, typer.Option(metavar="MS", min=1, help="Without --size: the time that a frame may take on this machine.")
 ]
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The station's configuration file.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result to FILE as JSON.")]
@@ -36,12 +44,8 @@ def train(
     out: Annotated[Path, typer.Option(metavar="MODELS_DIR", help="The model is stored as MODELS_DIR/<digest>.")],
     product: Annotated[str, typer.Option(metavar="NAME", help="The product that the images show.")],
     seed: Annotated[int, typer.Option(help="Same images and seed, same scores.")] = 0,
-    size: Annotated[
-        int,
-        typer.Option(
-            metavar="PIXELS", min=96, max=1024, help="Longer side of the network's input: more finds smaller defects, slower."
-        ),
-    ] = 320,
+    size: Size = None,
+    deadline_ms: Deadline = DEADLINE_MS,
     algorithm: Annotated[
         str, typer.Option(metavar="NAME", help="patchcore, the station's own, or one of anomalib's; a wrong name lists them.")
     ] = "patchcore",
@@ -65,7 +69,7 @@ def train(
         from training.dataset import good_images
         from training.zoo.command import trainer
 
-        STAGES, run = trainer(algorithm, backbone, weights, licence, layers, epochs)  # noqa: N806
+        STAGES, run = trainer(algorithm, size, deadline_ms, backbone, weights, licence, layers, epochs)  # noqa: N806
     bar = Progress(TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
     with bar:
         tasks = {stage: bar.add_task(stage, total=None, start=False) for stage in STAGES}
@@ -75,7 +79,7 @@ def train(
                 bar.start_task(tasks[stage])
             bar.update(tasks[stage], completed=done, total=steps)
 
-        model = run(withheld(good_images(dataset), report), product, out, seed=seed, progress=show, longer_side=size)
+        model = run(withheld(good_images(dataset), report), product, out, seed=seed, progress=show)
     for name, reason in model.skipped.items():
         console.print(f"skipped {name}: {reason}", style="yellow", markup=False)
     _write(json, asdict(model))
@@ -91,6 +95,8 @@ def evaluate(
         int, typer.Option(min=0, metavar="N", help="Also train with N images of each defect moved from test into training.")
     ] = 0,
     seeds: Annotated[int, typer.Option(min=1, metavar="K", help="Train K times; mean and spread go under `seeds`.")] = 1,
+    size: Size = None,
+    deadline_ms: Deadline = DEADLINE_MS,
     artifact: Annotated[
         Path | None, typer.Option("--model", metavar="ARTIFACT", help="Evaluate this stored model instead of training one.")
     ] = None,
@@ -116,7 +122,7 @@ def evaluate(
                 bar.update(task, description=f"seed {seed}: {stage:<10}" if seeds > 1 else stage, completed=done, total=steps)
 
             if artifact is None:
-                runs.append(experiment.run(dataset, seed, show, labelled))
+                runs.append(experiment.run(dataset, seed, show, labelled, size, deadline_ms))
             else:
                 runs.append(experiment.Run(seed, evaluate_model(artifact, labelled_images(dataset), progress=show), 0, {}))
     result = experiment.document(runs)

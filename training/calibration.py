@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -32,15 +33,23 @@ def folds(count: int, parts: int = 5) -> NDArray[np.int64]:
     return np.arange(count) * parts // count
 
 
-def common_units(reference: NDArray[np.float64], scores: NDArray[np.float64]) -> tuple[float, float]:
-    """Scale and exponent that give ``scores`` of good images the median and the spread of ``reference``.
+def common_units(good_scores: Sequence[NDArray[np.float64]]) -> list[tuple[float, float]]:
+    """Scale and exponent for each level that give its scores of good images the median and spread of the first level's.
 
-    So brought, the larger of two scores is the one that is less usual among good images.
+    So brought, the largest of a part's scores is the one that is least usual among good parts.
     """
-    middle, spread = location_and_spread(scores)
-    reference_middle, reference_spread = location_and_spread(reference)
-    exponent = reference_spread / spread
-    return float(np.exp(reference_middle - exponent * middle)), exponent
+    reference, reference_spread = location_and_spread(good_scores[0])
+    units = [(1.0, 1.0)]
+    for scores in good_scores[1:]:
+        middle, spread = location_and_spread(scores)
+        exponent = reference_spread / spread
+        units.append((float(np.exp(reference - exponent * middle)), exponent))
+    return units
+
+
+def combined(scores: Sequence[NDArray[np.float64]], units: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+    """The largest of the scores (n,) of all levels in common units."""
+    return np.max([scale * level**exponent for level, (scale, exponent) in zip(scores, units, strict=True)], 0)
 
 
 def whole_image_scale(patch_scores: NDArray[np.float64], image_distances: NDArray[np.float64]) -> tuple[float, float]:

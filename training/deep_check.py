@@ -12,8 +12,9 @@ from training.dataset import LabelledImage, good_images, labelled_images, read_f
 from training.errors import UnreadableImage
 from training.findings import Finding, Kind, Report, Severity
 from training.layout import TEST
+from training.reading import Progress
 from training.suspects import Suspect, suspects
-from training.train import Progress, train
+from training.train import train
 
 
 def suspect_findings(root: Path, report: Report, progress: Progress) -> list[Finding]:

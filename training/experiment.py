@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from training.dataset import LabelledImage, good_images, labelled_images, read_frame, read_mask
+from training.autopilot import choose
+from training.checking import check_folder, withheld
+from training.dataset import LabelledImage, TrainingImage, good_images, labelled_images, read_frame, read_mask
+from training.design import DEADLINE_MS, Design, Trial, sized
 from training.evaluate import Evaluation, Figures, Progress, evaluate, forget_peak_memory
 from training.known_defects import LabelledReject
 from training.train import TrainedModel, train
@@ -24,31 +28,50 @@ MEASURED = tuple(field.name for field in fields(Figures) if field.name != "verdi
 class Run:
     """One training on ``trained_images`` good images and its evaluation; the images not used, and why, in ``skipped``.
 
-    ``labelled`` is the evaluation on the same test images after learning from the ``moved`` ones too.
+    ``design`` is what it was trained with (None for a stored model), ``tried`` what the autopilot compared in ``search_s``
+    seconds. ``labelled`` is the evaluation on the same test images after learning from the ``moved`` ones too.
     """
 
     seed: int
     evaluation: Evaluation
     trained_images: int
     skipped: dict[str, str]
+    design: Design | None = None
+    tried: tuple[Trial, ...] = ()
+    search_s: float = 0.0
     labelled: Evaluation | None = None
     moved: tuple[str, ...] = ()
 
 
-def run(dataset_dir: Path, seed: int, progress: Progress, labelled: int = 0) -> Run:
+def run(
+    dataset_dir: Path,
+    seed: int,
+    progress: Progress,
+    labelled: int = 0,
+    size: int | None = None,
+    deadline_ms: float = DEADLINE_MS,
+) -> Run:
     """Train and evaluate once, and once more with ``labelled`` images of each defect moved from test into training.
+
+    With ``size`` the design is that of an input whose longer side has so many pixels; else the autopilot chooses, and
+    the training with labels takes the same, so that labels are all that differs.
 
     Raises TrainingError, ParityError and ModelError as ``train`` does.
     """
     images = labelled_images(dataset_dir)
     moved, rest, notes = split(images, labelled, seed)
-    without, trained = _once(dataset_dir, (), rest, seed, progress)
+    good = withheld(good_images(dataset_dir), check_folder(dataset_dir))
+    started = time.monotonic()
+    design, tried = choose(good, deadline_ms, (), seed, progress) if size is None else (sized(size), [])
+    search_s = time.monotonic() - started
+    without, trained = _once(dataset_dir, good, (), rest, design, seed, progress)
     without = replace(without, missing=(*without.missing, *notes))
     if not moved:
-        return Run(seed, without, int(trained.metrics["images"]), trained.skipped)
-    with_labels, taught = _once(dataset_dir, moved, rest, seed, progress)
+        return Run(seed, without, int(trained.metrics["images"]), trained.skipped, design, tuple(tried), search_s)
+    with_labels, taught = _once(dataset_dir, good, moved, rest, design, seed, progress)
     names = tuple(image.name for image in moved)
-    return Run(seed, without, int(trained.metrics["images"]), taught.skipped, with_labels, names)
+    images_used = int(trained.metrics["images"])
+    return Run(seed, without, images_used, taught.skipped, design, tuple(tried), search_s, with_labels, names)
 
 
 def split(
@@ -71,13 +94,19 @@ def split(
 
 
 def _once(
-    dataset_dir: Path, moved: Sequence[LabelledImage], rest: Sequence[LabelledImage], seed: int, progress: Progress
+    dataset_dir: Path,
+    good: Sequence[TrainingImage],
+    moved: Sequence[LabelledImage],
+    rest: Sequence[LabelledImage],
+    design: Design,
+    seed: int,
+    progress: Progress,
 ) -> tuple[Evaluation, TrainedModel]:
     forget_peak_memory()
     product = dataset_dir.resolve().name
     with tempfile.TemporaryDirectory(prefix="evaluate-") as folder:
         rejects = [reject(image) for image in moved]
-        model = train(good_images(dataset_dir), product, Path(folder), seed=seed, progress=progress, rejects=rejects)
+        model = train(good, product, Path(folder), seed=seed, progress=progress, design=design, rejects=rejects)
         return evaluate(model.path, rest, model.seconds, progress), model
 
 
@@ -97,6 +126,8 @@ def document(runs: Sequence[Run]) -> dict[str, object]:
     result: dict[str, object] = asdict(first.evaluation.figures) | {
         "model": first.evaluation.model,
         "thresholds": {"review": first.evaluation.thresholds.review, "fail": first.evaluation.thresholds.fail},
+        "design": first.design,
+        "autopilot": {"seconds": first.search_s, "tried": first.tried},
         "missing": first.evaluation.missing,
         "unreadable": first.skipped | first.evaluation.unreadable,
     }

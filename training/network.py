@@ -96,7 +96,12 @@ class Level(nn.Module):
     """
 
     def __init__(
-        self, features: PatchFeatures, bank: torch.Tensor, scale: float = 1.0, exponent: float = 1.0, known: nn.Module | None = None
+        self,
+        features: PatchFeatures,
+        bank: torch.Tensor,
+        scale: float = 1.0,
+        exponent: float = 1.0,
+        known: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.features = features

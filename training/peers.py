@@ -16,14 +16,15 @@ import numpy as np
 import torch
 
 from inspection.detector import computing_threads
-from inspection.preprocessing import input_size, network_input
-from training.backbone import LITE0, patchcore
+from inspection.preprocessing import network_input
+from training.backbone import LITE0
 from training.dataset import TrainingImage, good_images, labelled_images
+from training.design import sized
 from training.errors import TrainingError
 from training.evaluate import Figures, evaluate
 from training.export import CompiledFeatures
-from training.network import PatchFeatures
-from training.train import Progress, select_bank, train
+from training.reading import Progress
+from training.train import level_features, select_bank, train
 from training.zoo.train import train as train_zoo
 
 OURS = "station"
@@ -81,7 +82,7 @@ def measure(dataset_dir: Path, method: str, seed: int, longer_side: int, most: i
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
             if method == OURS:
-                model = train(images, product, Path(folder), seed=seed, progress=progress, longer_side=longer_side)
+                model = train(images, product, Path(folder), seed=seed, progress=progress, design=sized(longer_side))
             else:
                 model = train_zoo(
                     images, product, Path(folder), method, seed=seed, progress=progress, longer_side=longer_side, hold_out=False
@@ -102,7 +103,7 @@ def fits(dataset_dir: Path, longer_side: int, most: int | None, limit_s: float, 
     patches, bank, bank_seconds = _own_bank(images, longer_side)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         seconds = _stopwatch()
-        model = train(images, product, Path(folder), longer_side=longer_side)
+        model = train(images, product, Path(folder), design=sized(longer_side))
         yield Fit(product, OURS, len(images), bank, bank_seconds, seconds(), True, _auroc(model.path, dataset_dir))
     for method, ratio in (("anomalib, same bank", (bank + 0.5) / patches), ("anomalib, its default", 0.1)):
         progress(method)
@@ -125,15 +126,16 @@ def _own_bank(images: Sequence[TrainingImage], longer_side: int) -> tuple[int, i
     """Number of patches, size of the bank, and seconds for reading, features and bank, as the default recipe makes them."""
     seconds = _stopwatch()
     torch.set_num_threads(computing_threads())
-    features = PatchFeatures(patchcore(LITE0), LITE0.mean, LITE0.std)
+    design = sized(longer_side)
+    (features,) = level_features(LITE0, design)
     frames = (image.read() for image in images)
     first = next(frames)
-    size = input_size(first.width, first.height, longer_side)
+    size = design.input_size(first.width, first.height)
     compiled = CompiledFeatures(features, *size, ("f32",))
     patches = [compiled(network_input(first, *size))["f32"]]
     patches += [compiled(network_input(frame, *size))["f32"] for frame in frames]
     stacked = torch.stack(patches)
-    bank = select_bank(stacked, seed=0)
+    bank = select_bank(stacked, 0, design.bank_patches)
     return stacked.shape[:3].numel(), len(bank), seconds()
 
 

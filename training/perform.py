@@ -75,8 +75,10 @@ def perform(config: Config, training_run_id: int, output: IO[bytes]) -> None:
 def _train(
     run: TrainingRun, members: tuple[Member, ...], store: ImageStore, models_dir: Path, progress: Callable[[str, int, int], None]
 ) -> Made:
+    from training.design import sized
     from training.known_defects import LabelledReject
-    from training.train import MAX_IMAGES, train
+    from training.reading import MAX_IMAGES
+    from training.train import train
 
     learned = [member for member in members if member.side is Side.TRAIN]
     good = thinned([member for member in learned if member.label == OK], MAX_IMAGES)
@@ -97,7 +99,7 @@ def _train(
         models_dir,
         seed=int(run.settings["seed"]),
         progress=progress,
-        longer_side=int(run.settings["longer_side"]),
+        design=sized(int(run.settings["longer_side"])),
         rejects=rejects,
     )
     return Made(str(model.path), model.digest, model.skipped)

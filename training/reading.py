@@ -13,11 +13,11 @@ from inspection.artifact import Precision
 from inspection.detector import processor_precisions
 from inspection.preprocessing import network_input
 from training.dataset import MIN_IMAGES, TrainingImage
+from training.design import Design
 from training.errors import TrainingError, UnreadableImage
 from training.export import CompiledFeatures
 from training.known_defects import DefectPatches, LabelledReject, covered
 from training.network import PatchFeatures
-from training.recipe import Recipe
 
 MAX_IMAGES = 500
 """More images are thinned out evenly: the patches of all those used are in memory at once."""
@@ -60,7 +60,7 @@ def read_patches(
     images: Sequence[TrainingImage],
     rejects: Sequence[LabelledReject],
     levels: Sequence[PatchFeatures],
-    recipe: Recipe,
+    design: Design,
     progress: Progress,
     precisions: Sequence[Precision] | None = None,
 ) -> Patches:
@@ -88,7 +88,7 @@ def read_patches(
             skipped[image.name] = str(error)
             continue
         if size is None:
-            size = recipe.input_size(frame.width, frame.height)
+            size = design.input_size(frame.width, frame.height)
             compiled = LevelFeatures(levels, *size, precisions)
         for precision, by_level in compiled(network_input(frame, *size)).items():
             for collected, patches in zip(features[precision], by_level, strict=True):

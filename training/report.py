@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from inspection.domain import Verdict
 from inspection.images import encode_map
 from inspection.web.rendering import decode_map, heat_map, jpeg, overlay, thumbnail, view
+from training.autopilot import INDIFFERENT
 from training.charts import HEIGHT, WIDTH, histogram, roc_points
 from training.dataset import read_frame
 from training.evaluate import Figures, InspectedImage
@@ -73,6 +74,9 @@ def write_report(path: Path, product: str, runs: Sequence[Run]) -> None:
         row_names=[name for name, _, _ in ROWS],
         runs=len(runs),
         figures=evaluation.figures,
+        tried=runs[0].tried,
+        design=runs[0].design,
+        indifferent=INDIFFERENT,
         limits=limits,
         verdicts=[verdict.value for verdict in (Verdict.PASS, Verdict.REVIEW, Verdict.FAIL)],
         width=WIDTH,
@@ -93,6 +97,8 @@ def write_report(path: Path, product: str, runs: Sequence[Run]) -> None:
 def summary_lines(runs: Sequence[Run]) -> list[str]:
     """The figures as lines of text: the first run's with intervals, and mean ± standard deviation over several runs."""
     lines = _figure_lines([run.evaluation.figures for run in runs])
+    if runs[0].tried:
+        lines.append(f"{runs[0].design}: chosen from {len(runs[0].tried)} designs in {runs[0].search_s:.0f} s")
     if runs[0].labelled is not None:
         lines += [f"with {len(runs[0].moved)} labelled rejects", *_figure_lines(labelled_figures(runs))]
     return lines

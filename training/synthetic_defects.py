@@ -16,7 +16,7 @@ Image = NDArray[np.float32]
 """RGB in [0, 1], float32 (height, width, 3)."""
 Mask = NDArray[np.bool_]
 
-SMALLEST, LARGEST = 0.02, 0.12
+SMALLEST, LARGEST = 0.02, 0.4
 """Size of a defect as a share of the image's longer side."""
 _DETAIL = 0.7
 
@@ -66,9 +66,7 @@ def _blob(size: float, generator: np.random.Generator) -> Mask:
 def _placed(size: tuple[int, ...], shape: Mask, centre: tuple[int, int]) -> Mask:
     mask = np.zeros(size, np.bool_)
     side = shape.shape[0]
-    top, left = (
-        int(np.clip(middle - side // 2, 0, length - side)) for middle, length in zip(centre, size, strict=True)
-    )
+    top, left = (int(np.clip(middle - side // 2, 0, length - side)) for middle, length in zip(centre, size, strict=True))
     mask[top : top + side, left : left + side] = shape
     return mask
 

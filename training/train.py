@@ -13,15 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from inspection import artifact
 from inspection.artifact import Precision
 from inspection.detector import Detector, computing_threads
 from inspection.preprocessing import network_input
 from training.backbone import LITE0, Backbone, patchcore
-from training.calibration import common_units, folds, thresholds, whole_image_scale
+from training.calibration import combined, common_units, folds, thresholds, whole_image_scale
 from training.coreset import k_centre
 from training.dataset import TrainingImage
+from training.design import SMALL, Design
 from training.errors import ParityError
 from training.export import check_parity, export
 from training.known_defects import LabelledReject, learn
@@ -35,12 +37,13 @@ from training.network import (
     strangest_patches,
 )
 from training.reading import Patches, Progress, read_patches
-from training.recipe import Recipe
 
 POOL_PATCHES = 60_000
 """The bank is selected from a random sample of patches, which bounds the time that takes."""
 PARITY_IMAGES = 32
 STAGES = ("read", "bank", "calibrate", "export", "parity", "store")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
     """A stored model: where, its digest, what was measured, how long it took, and the images it did not use and why.
@@ -72,12 +75,14 @@ def train(
     seed: int = 0,
     progress: Progress = lambda stage, done, steps: None,
     backbone: Backbone = LITE0,
-    recipe: Recipe = Recipe(),
+    design: Design = SMALL,
     rejects: Sequence[LabelledReject] = (),
+    tried: Sequence[artifact.Trial] = (),
 ) -> TrainedModel:
     """Train on good images of one product and store the model as ``models_dir/<digest>/``.
 
-    Labelled rejects make patches that look like theirs count more; no patch counts less for them.
+    Labelled rejects make patches that look like theirs count more; no patch counts less for them. ``tried`` are designs that
+    were compared before, for the record.
 
     The same images, seed and machine give the same network and thresholds. Sets torch's number of threads.
 
@@ -86,15 +91,15 @@ def train(
     """
     started = time.monotonic()
     torch.set_num_threads(computing_threads())
-    levels = level_features(backbone, recipe)
-    patches = read_patches(images, rejects, levels, recipe, progress)
+    levels = level_features(backbone, design)
+    patches = read_patches(images, rejects, levels, design, progress)
 
     # In f32, so that a bank does not depend on the processor that a model was trained on.
     banks = []
     for level, features in enumerate(patches.features["f32"]):
-        progress("bank", level, recipe.levels)
-        banks.append(select_bank(features, seed, recipe.bank_patches))
-    progress("bank", recipe.levels, recipe.levels)
+        progress("bank", level, design.levels)
+        banks.append(select_bank(features, seed, design.bank_patches))
+    progress("bank", design.levels, design.levels)
     candidate = _fastest(levels, banks, patches, seed, progress)
 
     progress("store", 0, 1)
@@ -103,7 +108,7 @@ def train(
         "images": float(len(patches.images)),
         "rejects": float(len(patches.used_rejects)),
         "bank_patches": float(sum(len(bank) for bank in banks)),
-        "levels": float(recipe.levels),
+        "levels": float(design.levels),
         "calibration_median": float(np.median(candidate.scores)),
         "calibration_max": float(candidate.scores.max()),
         "calibration_review_share": float(np.mean((candidate.scores >= limits.review) & (candidate.scores < limits.fail))),
@@ -130,7 +135,7 @@ def train(
             seed=seed,
             backbone=artifact.Backbone(
                 name=backbone.name,
-                layers=recipe.layers,
+                layers=design.layers,
                 package=backbone.package,
                 version=backbone.package_version,
                 weights_sha256=backbone.sha256,
@@ -140,6 +145,8 @@ def train(
             images=tuple(artifact.TrainingImage(name=image.name, sha256=image.sha256) for image in patches.images),
             skipped=patches.skipped,
             rejects=tuple(artifact.TrainingImage(name=each.name, sha256=each.sha256) for each in patches.used_rejects),
+            design=design,
+            tried=tuple(tried),
         ),
         files=artifact.file_entries(candidate.files),
     )
@@ -150,11 +157,11 @@ def train(
     return TrainedModel(path, digest, metrics, time.monotonic() - started, patches.skipped, scores)
 
 
-def level_features(backbone: Backbone, recipe: Recipe) -> list[PatchFeatures]:
-    """The feature networks of a recipe's levels, the largest first."""
+def level_features(backbone: Backbone, design: Design) -> list[PatchFeatures]:
+    """The feature networks of a design's levels, the largest first."""
     return [
-        PatchFeatures(patchcore(replace(backbone, layers=recipe.layers_at(level))), backbone.mean, backbone.std, level)
-        for level in range(recipe.levels)
+        PatchFeatures(patchcore(replace(backbone, layers=design.layers_at(level))), backbone.mean, backbone.std, level)
+        for level in range(design.levels)
     ]
 
 
@@ -181,23 +188,24 @@ def _candidate(
     progress: Progress,
 ) -> _Candidate:
     """Calibrate, export and compare. Raises ParityError if the exported network scores differently."""
-    network_levels: list[Level] = []
-    patch_scores = np.zeros(len(patches.images))
-    for number, (features, bank) in enumerate(zip(levels, banks, strict=True)):
+    heads: list[nn.Module | None] = []
+    level_scores: list[NDArray[np.float64]] = []
+    for number, bank in enumerate(banks):
         exact, inspected = patches.features["f32"][number], patches.features[precision][number]
         distances, image_distances = cross_fit(exact, inspected, seed, progress, len(bank))
         known = None
         if patches.used_rejects:
             known, factors = learn(inspected, distances, bank, patches.rejects[precision][number], seed)
             distances = distances * factors
-        level_scores = strangest_patches(distances).double().numpy()
-        units = (1.0, 1.0) if number == 0 else common_units(network_scores, level_scores)
-        network_scores = level_scores if number == 0 else network_scores
-        network_levels.append(Level(features, bank, *units, known))
-        patch_scores = np.maximum(patch_scores, units[0] * level_scores ** units[1])
+        heads.append(known)
+        level_scores.append(strangest_patches(distances).double().numpy())
+    units = common_units(level_scores)
+    patch_scores = combined(level_scores, units)
     scale, exponent = whole_image_scale(patch_scores, image_distances)
 
     progress("export", 0, 1)
+    parts = zip(levels, banks, units, heads, strict=True)
+    network_levels = [Level(features, bank, *unit, known) for features, bank, unit, known in parts]
     network = ScoringNetwork(network_levels, mean_features(exact.float()), scale, exponent)
     files = export(network, patches.width, patches.height)
     progress("export", 1, 1)

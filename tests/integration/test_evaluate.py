@@ -167,6 +167,10 @@ def test_the_command_writes_both_files(dataset: Path, tmp_path: Path) -> None:
     for verdicts in (result["verdicts"], result["labelled"]["verdicts"]):
         assert verdicts["scratch"] == {"fail": SCRATCHED - 2}
     assert result["labelled"]["model"] != result["model"]
+    tried = result["autopilot"]["tried"]
+    assert result["design"] in [trial["design"] for trial in tried]
+    assert all(trial["ms"] > 0 and 0 <= trial["auroc"] <= 1 for trial in tried)
+    assert "(chosen)" in (tmp_path / "e.html").read_text(encoding="utf-8")
     assert "With 2 labelled rejects" in (tmp_path / "e.html").read_text(encoding="utf-8")
     assert result["verdicts"]["dent"] == {"fail": 1}
     assert (tmp_path / "e.html").stat().st_size > 5000

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from training.backbone import LITE0, patchcore, timm_names
+from training.design import FINE_LAYERS
 from training.errors import TrainingError
-from training.network import ImageDistance, PatchDistance, PatchFeatures, ScoringNetwork, mean_features
+from training.network import ImageDistance, Level, PatchDistance, PatchFeatures, ScoringNetwork, mean_features
 
 
 def test_torchvision_imports_with_the_installed_torch() -> None:
@@ -62,12 +63,11 @@ def test_distances_are_those_of_anomalib() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, 3, 64, 96, generator=generator)
     model = patchcore()
-    model.memory_bank = torch.randn(50, 152, generator=generator)
+    bank = model.memory_bank = torch.randn(50, 152, generator=generator)
     with torch.inference_mode():
-        patches = PatchFeatures(model, LITE0.mean, LITE0.std)(images)
-        anomaly_map, scores = ScoringNetwork(
-            PatchFeatures(model, LITE0.mean, LITE0.std), mean_features(patches), scale=1.0, exponent=1.0
-        )(images)
+        features = PatchFeatures(model, LITE0.mean, LITE0.std)
+        patches = features(images)
+        anomaly_map, scores = ScoringNetwork([Level(features, bank)], mean_features(patches), scale=1.0, exponent=1.0)(images)
         model.train()  # as anomalib collects patches: the forward pass then returns them
         expected = model((images - LITE0.mean) / LITE0.std)
         distances, _ = model.nearest_neighbors(expected, n_neighbors=1)
@@ -89,8 +89,36 @@ def test_what_no_patch_shows_raises_the_score_through_the_whole_image() -> None:
     features = PatchFeatures(model, LITE0.mean, LITE0.std)
     with torch.inference_mode():
         patches = features(images)
-        model.memory_bank = patches.reshape(-1, 152)
-        near = ScoringNetwork(features, mean_features(patches), scale=1.0, exponent=1.0)(images)[1]
-        far = ScoringNetwork(features, mean_features(patches) + 1.0, scale=2.0, exponent=0.5)(images)[1]
+        levels = [Level(features, patches.reshape(-1, 152))]
+        near = ScoringNetwork(levels, mean_features(patches), scale=1.0, exponent=1.0)(images)[1]
+        far = ScoringNetwork(levels, mean_features(patches) + 1.0, scale=2.0, exponent=0.5)(images)[1]
     assert near.max() < 0.1
     assert far.tolist() == pytest.approx([2.0 * 152**0.25] * 2, rel=1e-3)
+
+
+def test_finer_layers_are_averaged_onto_the_grid_of_patches() -> None:
+    fine = PatchFeatures(patchcore(replace(LITE0, layers=FINE_LAYERS)), LITE0.mean, LITE0.std)
+    coarse = PatchFeatures(patchcore(LITE0), LITE0.mean, LITE0.std)
+    images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        patches = fine(images)
+        first = fine.model.feature_pooler(fine.model.feature_extractor((images - LITE0.mean) / LITE0.std)["blocks.1"])
+        assert patches.shape == (1, 8, 12, 176)
+        assert torch.allclose(patches[0, 3, 5, :24], first[0, :, 6:8, 10:12].mean((1, 2)), atol=1e-5)
+        assert torch.allclose(patches[..., 24:], coarse(images), atol=1e-5)
+
+
+def test_a_level_below_sees_the_image_halved_and_the_largest_level_in_common_units_decides() -> None:
+    images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3))
+    large, small = (PatchFeatures(patchcore(LITE0), LITE0.mean, LITE0.std, level) for level in (0, 1))
+    with torch.inference_mode():
+        halved = torch.nn.functional.avg_pool2d(images, 2)
+        assert torch.equal(small(images), large(halved))
+        bank = torch.zeros(2, 152)
+        strange = Level(small, bank, scale=100.0, exponent=0.5)
+        levels = [Level(large, bank), strange]
+        anomaly_map, score = ScoringNetwork(levels, mean_features(small(images)), scale=1.0, exponent=1.0)(images)
+        expected = 100.0 * small(images).square().sum(-1).sqrt().sqrt()
+    assert anomaly_map.shape == (1, 1, 8, 12)
+    assert score.item() == pytest.approx(expected.flatten().topk(3).values.mean().item(), rel=1e-4)
+    assert anomaly_map.max().item() <= expected.max().item() * (1 + 1e-4)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from training.autopilot import STAGE, train_within
+from training.design import LONGER_SIDE, sized
 from training.errors import TrainingError
 from training.train import STAGES, TrainedModel, train
 
@@ -13,7 +15,14 @@ OWN = "patchcore"
 
 
 def trainer(
-    algorithm: str, backbone: str, weights: Path | None, licence: str, layers: str, epochs: int | None
+    algorithm: str,
+    size: int | None,
+    deadline_ms: float,
+    backbone: str,
+    weights: Path | None,
+    licence: str,
+    layers: str,
+    epochs: int | None,
 ) -> tuple[tuple[str, ...], Callable[..., TrainedModel]]:
     """The stages and the function for these options; an empty one was not given.
 
@@ -25,7 +34,9 @@ def trainer(
                 f"--backbone, --weights, --licence, --layers and --epochs belong to anomalib's algorithms; leave them out "
                 f"for {OWN}, or choose one, such as --algorithm anomalib-patchcore"
             )
-        return STAGES, train
+        if size is None:
+            return (STAGE, *STAGES), partial(train_within, deadline_ms)
+        return STAGES, partial(train, design=sized(size))
     if bool(backbone) != bool(weights) or (layers and not weights):
         raise TrainingError(
             "--backbone, --weights and --layers go together: the network's name in timm, its weights and its layers"
@@ -40,4 +51,4 @@ def trainer(
 
     offered(algorithm)
     pretrained = from_file(weights, backbone, licence, layers.split(",") if layers else ()) if weights else packaged()
-    return zoo.STAGES, partial(zoo.train, name=algorithm, pretrained=pretrained, epochs=epochs)
+    return zoo.STAGES, partial(zoo.train, name=algorithm, pretrained=pretrained, epochs=epochs, longer_side=size or LONGER_SIDE)

@@ -20,10 +20,10 @@ from inspection.detector import CompiledNetwork, Detector, computing_threads, pr
 from inspection.preprocessing import input_size, network_input
 from training.calibration import folds, thresholds
 from training.dataset import TrainingImage
+from training.design import LONGER_SIDE
 from training.errors import ParityError, TrainingError, UnreadableImage
 from training.export import check_parity, export
 from training.reading import MAX_IMAGES, Progress
-from training.recipe import LONGER_SIDE
 from training.train import PARITY_IMAGES, TrainedModel
 from training.zoo.adapter import RawScores, Readout
 from training.zoo.algorithms import Algorithm, Task, algorithm

@@ -1,9 +1,8 @@
-"""What a training may choose: how large the network's input is, at how many scales it looks, and how much it remembers."""
+"""What a training may choose: how large the network's input is, at how many levels it looks, and how much it remembers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from inspection import artifact
 from inspection.preprocessing import input_size
 
 LONGER_SIDE = 320
@@ -12,15 +11,15 @@ COARSE_LAYERS = ("blocks.2", "blocks.4")
 FINE_LAYERS = ("blocks.1", "blocks.2", "blocks.4")
 """With the layer at stride 4, whose texture tells small defects; among few large patches it only adds noise."""
 BANK_PATCHES = 2_000
+DEADLINE_MS = 150.0
+"""What a frame may take if nobody says otherwise: about seven parts a second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """``longer_side`` of the network's input in pixels; ``levels`` of its pyramid, each half as large as the one before.
+Trial = artifact.Trial
 
-    ``layers`` are those of the largest level, smaller ones use ``COARSE_LAYERS``. ``bank_patches`` are remembered at each
-    level.
-    """
+
+class Design(artifact.Design, frozen=True):
+    """A design and what follows from it; levels below the largest use ``COARSE_LAYERS``."""
 
     longer_side: int = LONGER_SIDE
     levels: int = 1
@@ -40,3 +39,11 @@ class Recipe:
     def __str__(self) -> str:
         sides = " + ".join(str(self.longer_side // 2**level) for level in range(self.levels))
         return f"{sides} px, layers {', '.join(self.layers)}, {self.bank_patches} patches"
+
+
+SMALL = Design()
+
+
+def sized(longer_side: int) -> Design:
+    """The design for an input of this size, without trying others: fine layers where patches are small on the part."""
+    return Design(longer_side, layers=COARSE_LAYERS if longer_side <= LONGER_SIDE else FINE_LAYERS)
