@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from inspection.detector import CompiledNetwork, computing_threads, processor_precisions
 from inspection.preprocessing import network_input
 from training.backbone import LITE0
-from training.calibration import combined, common_units
+from training.calibration import combined, common_units, patch_scores
 from training.dataset import MIN_IMAGES, TrainingImage
 from training.design import FINE_LAYERS, MAX_SIDE, Design, Trial
 from training.errors import TrainingError, UnreadableImage
 from training.export import export
 from training.known_defects import LabelledReject
 from training.metrics import auroc
-from training.network import Level, PatchDistance, ScoringNetwork, strangest_patches
+from training.network import Level, PatchDistance, ScoringNetwork
+from training.places import place_factors, placed
 from training.reading import LevelFeatures, Progress
 from training.synthetic_defects import Image, detail, with_defect
 from training.train import TrainedModel, level_features, select_bank, train
@@ -118,9 +119,9 @@ def latency_ms(design: Design, width: int, height: int) -> float:
     generator = torch.Generator().manual_seed(0)
     levels = []
     for features in level_features(LITE0, design):
-        depth = features(torch.zeros(1, 3, rows, columns)).shape[-1]
-        levels.append(Level(features, torch.rand(design.bank_patches, depth, generator=generator)))
-    network = ScoringNetwork(levels, torch.rand(TRIAL_IMAGES, depth, generator=generator), 1.0, 1.0)
+        grid = features(torch.zeros(1, 3, rows, columns)).shape[1:]
+        levels.append(Level(features, torch.rand(design.bank_patches, grid[-1], generator=generator), torch.ones(grid[:2])))
+    network = ScoringNetwork(levels, torch.rand(TRIAL_IMAGES, grid[-1], generator=generator), 1.0, 1.0)
     compiled = CompiledNetwork(export(network, columns, rows), processor_precisions()[0])
     tensor, times = np.random.default_rng(0).random((1, 3, rows, columns), np.float32), []
     for _ in range(_WARM_UP + _TIMED):
@@ -184,20 +185,19 @@ def _auroc(design: Design, good: Sequence[Image], defective: Sequence[tuple[int 
     fold = np.arange(len(good)) % FOLDS
     origin = np.array([len(good) if index is None else index for index, _ in defective])
     fold_of_defective = np.append(fold, 0)[origin]
-    good_scores: list[NDArray[np.float64]] = []
-    defective_scores: list[NDArray[np.float64]] = []
+    good_maps: list[torch.Tensor] = []
+    defective_maps: list[torch.Tensor] = []
     for good_level, defective_level in zip(of_good, of_defective, strict=True):
-        level_good, level_defective = np.empty(len(good)), np.empty(len(defective))
+        good_map, defective_map = torch.empty(good_level.shape[:3]), torch.empty(defective_level.shape[:3])
         for part in range(FOLDS):
-            bank = select_bank(good_level[torch.from_numpy(fold != part)], seed, design.bank_patches // 2)
-            distance = PatchDistance(bank)
-            for scores, level, chosen in (
-                (level_good, good_level, fold == part),
-                (level_defective, defective_level, fold_of_defective == part),
+            distance = PatchDistance(select_bank(good_level, seed, design.bank_patches // 2, np.flatnonzero(fold != part)))
+            for maps, level, chosen in (
+                (good_map, good_level, fold == part),
+                (defective_map, defective_level, fold_of_defective == part),
             ):
                 for index in np.flatnonzero(chosen):
-                    scores[index] = strangest_patches(distance(level[index : index + 1].float())).item()
-        good_scores.append(level_good)
-        defective_scores.append(level_defective)
-    units = common_units(good_scores)
-    return auroc(combined(good_scores, units), combined(defective_scores, units))
+                    maps[index] = distance(level[index].float())
+        defective_maps.append(defective_map * place_factors(good_map))
+        good_maps.append(placed(good_map, fold))
+    units = common_units([patch_scores(maps) for maps in good_maps])
+    return auroc(combined(good_maps, units), combined(defective_maps, units))

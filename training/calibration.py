@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from inspection.artifact import Thresholds
 from training.errors import TrainingError
+from training.network import strangest_patches
 
 REVIEW_RATE = 0.02
 """Share of good parts that the review threshold is meant to stop."""
@@ -47,9 +49,15 @@ def common_units(good_scores: Sequence[NDArray[np.float64]]) -> list[tuple[float
     return units
 
 
-def combined(scores: Sequence[NDArray[np.float64]], units: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
-    """The largest of the scores (n,) of all levels in common units."""
-    return np.max([scale * level**exponent for level, (scale, exponent) in zip(scores, units, strict=True)], 0)
+def patch_scores(distances: torch.Tensor) -> NDArray[np.float64]:
+    """Scores, float64 (n,), of the strangest patches in distances, float32 (n, rows, columns)."""
+    return strangest_patches(distances).double().numpy()
+
+
+def combined(levels: Sequence[torch.Tensor], units: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+    """The largest of the scores, float64 (n,), of all levels' distances, float32 (n, rows, columns), in common units."""
+    brought = zip(levels, units, strict=True)
+    return np.asarray(np.max([patch_scores(scale * level**exponent) for level, (scale, exponent) in brought], 0))
 
 
 def whole_image_scale(patch_scores: NDArray[np.float64], image_distances: NDArray[np.float64]) -> tuple[float, float]:

@@ -1,7 +1,8 @@
-"""Labelled rejects → a factor by which patches that look like known defects count more.
+"""Labelled rejects → how much more a part counts because it looks like a known defect.
 
-A linear head on the features that the memory bank compares. The factor is never below one: no part scores lower because
-its defect is not among the labelled ones. Calibrated on good images that the head did not see.
+A linear head on the features that the memory bank compares. How far a part looks like the labelled defects is added to the
+logarithm of its distance; how far it does not is taken off within limits, because its defect may not be among the labelled
+ones. Calibrated on good images that the head did not see.
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from cameras.frame import Frame
-from training.calibration import folds, location_and_spread
+from training.calibration import folds, location_and_spread, patch_scores
 from training.network import PatchDistance, strangest_patches
 
 STRANGEST = 8
-"""Patches taken for the defect of a reject without a mask."""
+"""Patches taken for the defect of a reject without a mask, and patches whose mean says how far a part looks defective."""
 MASKED_SHARE = 0.25
 """A patch shows the defect if the mask covers this much of it (or half of the most covered patch, for small defects)."""
 HARD, RANDOM = 20, 60
 """Patches of each good image that the head learns from: its strangest ones, and random ones."""
-STRENGTH = 2.0
-"""Exponent of the factor, in spreads of the patch scores of good images for each spread of the head's output."""
+STRENGTH, MASKED_STRENGTH = 0.5, 2.0
+"""Spreads of good parts' log scores for each spread of the head's output; larger where masks tell it what the defect is."""
+LEAST = -2.0
+"""Looking less like the known defects than this (in spreads of good parts) lowers a score no further."""
 _INVERSE_REGULARISATION = 0.1
 _CLASS_WEIGHT = 1000.0
 
@@ -54,22 +57,39 @@ class DefectPatches:
 
 
 class KnownDefects(nn.Module):
-    """Patch → factor of its distance, at least 1: exp(max(0, (patch - centre) · weight + bias))."""
+    """Patches and their distances → distances weighed by how far they look like known defects.
 
-    def __init__(self, centre: torch.Tensor, weight: torch.Tensor, bias: float) -> None:
+    A patch's likeness is ``patch · weight + bias``, an image's the mean of the largest, both in spreads among good images.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: float, rate: float) -> None:
         super().__init__()
-        self.centre: torch.Tensor
         self.weight: torch.Tensor
-        self.register_buffer("centre", centre)
         self.register_buffer("weight", weight)
         self.bias = bias
+        self.rate = rate
 
-    def outputs(self, patches: torch.Tensor) -> torch.Tensor:
-        return (patches - self.centre) @ self.weight + self.bias
+    def likeness(self, patches: torch.Tensor) -> torch.Tensor:
+        """Likeness, float32 (…), of patches, float32 (…, d)."""
+        return patches @ self.weight + self.bias
 
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """Factors, float32 (…), of patches, float32 (…, d)."""
-        return self.outputs(patches).clamp_min(0.0).exp()
+    def forward(self, patches: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
+        """Distances, float32 (n, rows, columns), of patches (n, rows, columns, d), and their weighed distances."""
+        return weighed(distances, self.likeness(patches), self.rate)
+
+
+def weighed(distances: torch.Tensor, likeness: torch.Tensor, rate: float) -> torch.Tensor:
+    """Distances, float32 (n, rows, columns), such that their strangest patches score the strangest distances times
+    ``exp(rate · likeness of the image)``, and patches that look like known defects stand out among them."""
+    score = strangest_patches(distances) * (rate * most_alike(likeness).clamp_min(LEAST)).exp()
+    shown = distances * (rate * likeness.clamp_min(0.0)).exp()
+    return shown * (score / strangest_patches(shown).clamp_min(1e-6)).reshape(-1, 1, 1)
+
+
+def most_alike(likeness: torch.Tensor) -> torch.Tensor:
+    """An image's likeness, (n,), from that of its patches, (n, rows, columns)."""
+    patches = likeness.flatten(1)
+    return patches.topk(min(STRANGEST, patches.shape[1]), dim=1).values.mean(1)
 
 
 def covered(mask: NDArray[np.bool_], rows: int, columns: int) -> torch.Tensor | None:
@@ -82,7 +102,8 @@ def covered(mask: NDArray[np.bool_], rows: int, columns: int) -> torch.Tensor | 
 def learn(
     features: torch.Tensor, distances: torch.Tensor, bank: torch.Tensor, rejects: Sequence[DefectPatches], seed: int
 ) -> tuple[KnownDefects, torch.Tensor]:
-    """The factor's network, and the factors, float32 (n, rows, columns), of good images by heads that did not see them.
+    """What weighs distances, and the distances of good images, float32 (n, rows, columns), as heads weigh them that did not
+    see these images.
 
     ``features`` are the good images' patches, float16 (n, rows, columns, d), ``distances`` their cross-fitted distances,
     float32 (n, rows, columns). ``rejects`` holds at least one.
@@ -91,26 +112,23 @@ def learn(
     defects, weights = _defect_patches(rejects, PatchDistance(bank))
     good = _good_patches(features, distances, seed)
 
-    def head(images: NDArray[np.bool_]) -> KnownDefects:
+    def head(images: NDArray[np.bool_]) -> tuple[torch.Tensor, float]:
         return _fit(centre, scale, defects, weights, good[torch.from_numpy(images)].flatten(0, 1))
 
     fold = folds(len(features))
-    outputs = torch.empty_like(distances)
+    likeness = torch.empty_like(distances)
     for number in np.unique(fold):
-        unseen = head(fold != number)
+        weight, bias = head(fold != number)
         for index in np.flatnonzero(fold == number):
-            outputs[index] = unseen.outputs(features[index].float())
-    usual, spread = _usual(strangest_patches(outputs))
-    rate = STRENGTH * location_and_spread(strangest_patches(distances).double().numpy())[1] / spread
-    final = head(np.ones(len(features), np.bool_))
-    known = KnownDefects(centre, rate * final.weight, rate * (final.bias - usual))
-    return known, (rate * (outputs - usual)).clamp_min(0.0).exp()
-
-
-def _usual(outputs: torch.Tensor) -> tuple[float, float]:
-    """Median and upper spread of the head's outputs on good images."""
-    middle, upper = np.quantile(outputs.double().numpy(), (0.5, 0.9))
-    return float(middle), max(float(upper - middle) / 1.2816, 1e-3)
+            likeness[index] = features[index].float() @ weight + bias
+    middle, upper = np.quantile(most_alike(likeness).double().numpy(), (0.5, 0.9))
+    spread = max(float(upper - middle) / 1.2816, 1e-3)
+    with_mask = np.mean([reject.covered is not None for reject in rejects])
+    strength = float(STRENGTH + (MASKED_STRENGTH - STRENGTH) * with_mask)
+    rate = strength * location_and_spread(patch_scores(distances))[1]
+    weight, bias = head(np.ones(len(features), np.bool_))
+    known = KnownDefects(weight / spread, (bias - float(middle)) / spread, rate)
+    return known, weighed(distances, (likeness - float(middle)) / spread, rate)
 
 
 def _defect_patches(rejects: Sequence[DefectPatches], distance: PatchDistance) -> tuple[torch.Tensor, NDArray[np.float64]]:
@@ -140,10 +158,11 @@ def _good_patches(features: torch.Tensor, distances: torch.Tensor, seed: int) ->
 
 def _fit(
     centre: torch.Tensor, scale: torch.Tensor, defects: torch.Tensor, weights: NDArray[np.float64], good: torch.Tensor
-) -> KnownDefects:
-    """Logistic regression on standardised features, defects and good patches weighing alike; output is the log odds."""
+) -> tuple[torch.Tensor, float]:
+    """Weight (d,) and bias of a logistic regression on standardised features, defects and good patches weighing alike."""
     inputs = ((torch.cat((defects, good)) - centre) / scale).numpy()
     labels = np.concatenate((np.ones(len(defects)), np.zeros(len(good))))
     sample_weights = np.concatenate((weights / weights.sum(), np.full(len(good), 1.0 / len(good)))) * _CLASS_WEIGHT
     regression = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=2000).fit(inputs, labels, sample_weight=sample_weights)
-    return KnownDefects(centre, torch.from_numpy(regression.coef_[0]).float() / scale, float(regression.intercept_[0]))
+    weight = torch.from_numpy(regression.coef_[0]).float() / scale
+    return weight, float(regression.intercept_[0]) - float(centre @ weight)

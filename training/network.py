@@ -91,14 +91,15 @@ class ImageDistance(nn.Module):
 class Level(nn.Module):
     """One level of the pyramid: image → patch features and their distances, in the units of the largest level.
 
-    Distances come to those units as ``scale · distance ** exponent``. ``known`` gives the factor by which a distance counts
-    more because the patch looks like a labelled defect.
+    ``places``, float32 (rows, columns), makes distances count less where good parts vary much. ``known`` weighs them by what
+    looks like a labelled defect. Then they come to the largest level's units as ``scale · distance ** exponent``.
     """
 
     def __init__(
         self,
         features: PatchFeatures,
         bank: torch.Tensor,
+        places: torch.Tensor,
         scale: float = 1.0,
         exponent: float = 1.0,
         known: nn.Module | None = None,
@@ -106,6 +107,8 @@ class Level(nn.Module):
         super().__init__()
         self.features = features
         self.distance = PatchDistance(bank)
+        self.places: torch.Tensor
+        self.register_buffer("places", places)
         self.scale = scale
         self.exponent = exponent
         self.known = known
@@ -113,9 +116,9 @@ class Level(nn.Module):
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (n, rows, columns, d) and distances (n, rows, columns) of images (n, 3, height, width)."""
         patches = self.features(images)
-        distances = self.distance(patches)
+        distances = self.distance(patches) * self.places
         if self.known is not None:
-            distances = distances * self.known(patches)
+            distances = self.known(patches, distances)
         return patches, distances if self.exponent == 1.0 == self.scale else self.scale * distances**self.exponent
 
 
@@ -149,8 +152,8 @@ class ScoringNetwork(nn.Module):
 
 
 def mean_features(patches: torch.Tensor) -> torch.Tensor:
-    """Mean features (n, d) of patches (n, rows, columns, d)."""
-    return patches.flatten(1, 2).mean(1)
+    """Mean features, float32 (n, d), of patches (n, rows, columns, d)."""
+    return patches.flatten(1, 2).mean(1, dtype=torch.float32)
 
 
 def strangest_patches(anomaly_map: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,8 @@ from training.known_defects import DefectPatches, LabelledReject, covered
 from training.network import PatchFeatures
 
 MAX_IMAGES = 500
-"""More images are thinned out evenly: the patches of all those used are in memory at once."""
+MAX_BYTES = 2 * 2**30
+"""More images, or images with more patches than that, are thinned out evenly: all patches are in memory at once."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, the steps of it that are done, and all its steps."""
@@ -49,6 +50,8 @@ class LevelFeatures:
     def __init__(self, levels: Sequence[PatchFeatures], width: int, height: int, precisions: Sequence[Precision]) -> None:
         self._levels = [CompiledFeatures(level, width, height, precisions) for level in levels]
         self._precisions = precisions
+        blank = self(np.zeros((1, 3, height, width), np.float32))
+        self.bytes_each = sum(patches.nbytes for by_level in blank.values() for patches in by_level)
 
     def __call__(self, image: NDArray[np.float32]) -> dict[Precision, list[torch.Tensor]]:
         """Features, float16 (rows, columns, d), of a network input (1, 3, height, width), by precision and level."""
@@ -69,12 +72,12 @@ def read_patches(
     Raises TrainingError if too few good images are usable.
     """
     precisions = precisions or processor_precisions()
-    wanted = [images[index] for index in np.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES)).astype(int)]
+    size, compiled = _compiled(images, levels, design, precisions)
+    wanted = thinned(images, min(MAX_IMAGES, MAX_BYTES // compiled.bytes_each))
     features: dict[Precision, list[list[torch.Tensor]]] = {precision: [[] for _ in levels] for precision in precisions}
     used: list[TrainingImage] = []
     skipped: dict[str, str] = {}
     seen: dict[str, str] = {}
-    size: tuple[int, int] | None = None
     for done, image in enumerate(wanted):
         progress("read", done, len(wanted))
         if image.sha256 in seen:
@@ -87,19 +90,13 @@ def read_patches(
         except UnreadableImage as error:
             skipped[image.name] = str(error)
             continue
-        if size is None:
-            size = design.input_size(frame.width, frame.height)
-            compiled = LevelFeatures(levels, *size, precisions)
         for precision, by_level in compiled(network_input(frame, *size)).items():
             for collected, patches in zip(features[precision], by_level, strict=True):
                 collected.append(patches)
         used.append(image)
     progress("read", len(wanted), len(wanted))
-    if size is None or len(used) < MIN_IMAGES:
-        raise TrainingError(
-            f"{len(used)} of {len(images)} images are usable, at least {MIN_IMAGES} good images are needed; "
-            f"{'; '.join(skipped.values()) or 'add more'}"
-        )
+    if len(used) < MIN_IMAGES:
+        raise _too_few(len(used), len(images), skipped.values())
     defects: dict[Precision, list[list[DefectPatches]]] = {precision: [[] for _ in levels] for precision in precisions}
     used_rejects: list[LabelledReject] = []
     for reject in rejects:
@@ -118,5 +115,41 @@ def read_patches(
                 share = None if mask is None else covered(mask, patches.shape[0], patches.shape[1])
                 collected_defects.append(DefectPatches(patches, share))
         used_rejects.append(reject)
-    stacked = {precision: [torch.stack(level) for level in by_level] for precision, by_level in features.items()}
+    stacked = {precision: [_stacked(level) for level in by_level] for precision, by_level in features.items()}
     return Patches(stacked, used, skipped, *size, defects, used_rejects)
+
+
+def thinned(images: Sequence[TrainingImage], limit: int) -> list[TrainingImage]:
+    """At most so many of the images, evenly spread, but never fewer than a training needs."""
+    count = min(len(images), max(limit, MIN_IMAGES))
+    return [images[index] for index in np.linspace(0, len(images) - 1, count).astype(int)]
+
+
+def _compiled(
+    images: Sequence[TrainingImage], levels: Sequence[PatchFeatures], design: Design, precisions: Sequence[Precision]
+) -> tuple[tuple[int, int], LevelFeatures]:
+    """The network's input (width, height) for the first readable image, and the features for that size."""
+    reasons = []
+    for image in images:
+        try:
+            frame = image.read()
+        except UnreadableImage as error:
+            reasons.append(str(error))
+            continue
+        size = design.input_size(frame.width, frame.height)
+        return size, LevelFeatures(levels, *size, precisions)
+    raise _too_few(0, len(images), reasons)
+
+
+def _too_few(usable: int, count: int, reasons: Iterable[str]) -> TrainingError:
+    return TrainingError(
+        f"{usable} of {count} images are usable, at least {MIN_IMAGES} good images are needed; {'; '.join(reasons) or 'add more'}"
+    )
+
+
+def _stacked(patches: list[torch.Tensor]) -> torch.Tensor:
+    """One tensor of them; empties the list, so that they are in memory once."""
+    result = torch.empty((len(patches), *patches[0].shape), dtype=patches[0].dtype)
+    for index in reversed(range(len(patches))):
+        result[index] = patches.pop()
+    return result

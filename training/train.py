@@ -20,7 +20,7 @@ from inspection.artifact import Precision
 from inspection.detector import Detector, computing_threads
 from inspection.preprocessing import network_input
 from training.backbone import LITE0, Backbone, patchcore
-from training.calibration import combined, common_units, folds, thresholds, whole_image_scale
+from training.calibration import combined, common_units, folds, patch_scores, thresholds, whole_image_scale
 from training.coreset import k_centre
 from training.dataset import TrainingImage
 from training.design import SMALL, Design
@@ -34,8 +34,8 @@ from training.network import (
     PatchFeatures,
     ScoringNetwork,
     mean_features,
-    strangest_patches,
 )
+from training.places import place_factors, placed
 from training.reading import Patches, Progress, read_patches
 
 POOL_PATCHES = 60_000
@@ -188,25 +188,26 @@ def _candidate(
     progress: Progress,
 ) -> _Candidate:
     """Calibrate, export and compare. Raises ParityError if the exported network scores differently."""
-    heads: list[nn.Module | None] = []
-    level_scores: list[NDArray[np.float64]] = []
+    parts: list[tuple[torch.Tensor, nn.Module | None]] = []
+    level_distances: list[torch.Tensor] = []
     for number, bank in enumerate(banks):
         exact, inspected = patches.features["f32"][number], patches.features[precision][number]
         distances, image_distances = cross_fit(exact, inspected, seed, progress, len(bank))
-        known = None
+        places, distances, known = place_factors(distances), placed(distances), None
         if patches.used_rejects:
-            known, factors = learn(inspected, distances, bank, patches.rejects[precision][number], seed)
-            distances = distances * factors
-        heads.append(known)
-        level_scores.append(strangest_patches(distances).double().numpy())
-    units = common_units(level_scores)
-    patch_scores = combined(level_scores, units)
-    scale, exponent = whole_image_scale(patch_scores, image_distances)
+            known, distances = learn(inspected, distances, bank, patches.rejects[precision][number], seed)
+        parts.append((places, known))
+        level_distances.append(distances)
+    units = common_units([patch_scores(distances) for distances in level_distances])
+    of_patches = combined(level_distances, units)
+    scale, exponent = whole_image_scale(of_patches, image_distances)
 
     progress("export", 0, 1)
-    parts = zip(levels, banks, units, heads, strict=True)
-    network_levels = [Level(features, bank, *unit, known) for features, bank, unit, known in parts]
-    network = ScoringNetwork(network_levels, mean_features(exact.float()), scale, exponent)
+    network_levels = [
+        Level(features, bank, places, *unit, known)
+        for features, bank, unit, (places, known) in zip(levels, banks, units, parts, strict=True)
+    ]
+    network = ScoringNetwork(network_levels, mean_features(exact), scale, exponent)
     files = export(network, patches.width, patches.height)
     progress("export", 1, 1)
 
@@ -219,14 +220,15 @@ def _candidate(
     ]
     parity = check_parity(network, files, precision, mirrored)
     progress("parity", 1, 1)
-    return _Candidate(files, np.maximum(patch_scores, scale * image_distances**exponent), parity)
+    return _Candidate(files, np.maximum(of_patches, scale * image_distances**exponent), parity)
 
 
-def select_bank(features: torch.Tensor, seed: int, count: int) -> torch.Tensor:
-    """A memory bank, float32 (≤ count, d), that covers patches, float16 (n, rows, columns, d)."""
-    patches = features.flatten(0, 2)
-    sample = torch.randperm(len(patches), generator=torch.Generator().manual_seed(seed))[:POOL_PATCHES]
-    pool = patches[sample].float()
+def select_bank(features: torch.Tensor, seed: int, count: int, images: NDArray[np.int64] | None = None) -> torch.Tensor:
+    """A memory bank, float32 (≤ count, d), that covers patches, float16 (n, rows, columns, d), of all or of these images."""
+    chosen = torch.arange(len(features)) if images is None else torch.from_numpy(images)
+    each = features.shape[1] * features.shape[2]
+    sample = torch.randperm(len(chosen) * each, generator=torch.Generator().manual_seed(seed))[:POOL_PATCHES]
+    pool = features.flatten(0, 2)[chosen[sample // each] * each + sample % each].float()
     return pool[k_centre(pool - pool.mean(0), count, first=0)]
 
 
@@ -239,13 +241,13 @@ def cross_fit(
     the detector computes them.
     """
     fold = folds(len(bank))
-    bank_means, inspected_means = mean_features(bank.float()), mean_features(inspected.float())
+    bank_means, inspected_means = mean_features(bank), mean_features(inspected)
     patch_distances, image_distances = torch.empty(bank.shape[:3]), np.empty(len(bank))
     numbers = np.unique(fold)
     for done, number in enumerate(numbers):
         progress("calibrate", done, len(numbers))
-        others = torch.from_numpy(fold != number)
-        patch_distance, image_distance = PatchDistance(select_bank(bank[others], seed, count)), ImageDistance(bank_means[others])
+        others = np.flatnonzero(fold != number)
+        patch_distance, image_distance = PatchDistance(select_bank(bank, seed, count, others)), ImageDistance(bank_means[others])
         for index in np.flatnonzero(fold == number):
             patch_distances[index] = patch_distance(inspected[index].float())
             image_distances[index] = image_distance(inspected_means[index]).item()

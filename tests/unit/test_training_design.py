@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from training.autopilot import best, candidates
 from training.calibration import combined, common_units
@@ -42,7 +43,8 @@ def test_levels_in_common_units_weigh_alike_among_good_images() -> None:
     scale, exponent = units[1]
     assert units[0] == (1.0, 1.0)
     assert np.median(scale * second**exponent) == pytest.approx(np.median(first), rel=0.02)
-    assert combined([first, second], units) == pytest.approx(np.maximum(first, scale * second**exponent))
+    maps = [torch.from_numpy(scores).reshape(-1, 1, 1) for scores in (first, second)]
+    assert combined(maps, units) == pytest.approx(np.maximum(first, scale * second**exponent))
 
 
 def test_a_synthetic_defect_changes_its_pixels_and_little_else() -> None:

@@ -1,11 +1,22 @@
-"""Learning from labelled rejects: what looks like them counts more, nothing counts less."""
+"""Learning from labelled rejects: what looks like them counts more, and what does not counts little less."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from training.known_defects import DefectPatches, covered, learn
+from training.known_defects import (
+    LEAST,
+    MASKED_STRENGTH,
+    STRENGTH,
+    DefectPatches,
+    KnownDefects,
+    covered,
+    learn,
+    most_alike,
+    weighed,
+)
 from training.network import PatchDistance, strangest_patches
 
 ROWS, COLUMNS, FEATURES = 6, 8, 10
@@ -34,38 +45,54 @@ DISTANCE = PatchDistance(BANK)
 DISTANCES = torch.stack([PatchDistance(good_features(30, 2).float().flatten(0, 2))(image.float()) for image in GOOD])
 
 
-def test_patches_like_the_known_defect_count_more_and_none_counts_less() -> None:
-    known, factors = learn(GOOD, DISTANCES, BANK, [DefectPatches(defect(seed), mask()) for seed in range(100, 110)], seed=0)
-    new = torch.stack([known(defect(seed).float()) for seed in range(200, 230)])
-    assert float(new[:, 2, 5].median()) > 1.1
-    assert float(new.min()) >= 1.0
-    assert float(factors.min()) >= 1.0
-    assert factors.shape == DISTANCES.shape
-    unknown = torch.stack([known(defect(seed, along=7).float()) for seed in range(200, 230)])
-    assert float(unknown[:, 2, 5].median()) < float(new[:, 2, 5].median())
+def taught(masked: bool) -> tuple[KnownDefects, torch.Tensor]:
+    rejects = [DefectPatches(defect(seed), mask() if masked else None) for seed in range(100, 120)]
+    return learn(GOOD, DISTANCES, BANK, rejects, seed=0)
 
 
-def test_a_reject_without_a_mask_teaches_too() -> None:
-    known, _ = learn(GOOD, DISTANCES, BANK, [DefectPatches(defect(seed), None) for seed in range(100, 120)], seed=0)
-    told = [
-        strangest_patches((DISTANCE(image.float()) * known(image.float())).unsqueeze(0)).item()
-        / strangest_patches(DISTANCE(image.float()).unsqueeze(0)).item()
-        for image in [*(defect(seed) for seed in range(200, 220)), *good_features(20, 9)]
-    ]
-    assert np.median(told[:20]) > np.median(told[20:])
+def gain(known: KnownDefects, features: torch.Tensor) -> float:
+    """How many times the score grows through what is known."""
+    patches = features.float().unsqueeze(0)
+    distances = DISTANCE(patches)
+    return (strangest_patches(known(patches, distances)) / strangest_patches(distances)).item()
 
 
-def test_factors_of_good_images_come_from_heads_that_did_not_see_them() -> None:
-    rejects = [DefectPatches(defect(seed), mask()) for seed in range(100, 103)]
-    known, factors = learn(GOOD, DISTANCES, BANK, rejects, seed=0)
-    assert not torch.allclose(torch.stack([known(image.float()) for image in GOOD]), factors)
+def test_parts_like_the_known_defect_score_more_and_others_a_little_less_at_most() -> None:
+    known, distances = taught(masked=True)
+    alike = [gain(known, defect(seed)) for seed in range(200, 230)]
+    unknown = [gain(known, defect(seed, along=7)) for seed in range(200, 230)]
+    good = [gain(known, image) for image in good_features(30, 9)]
+    assert np.median(alike) > 1.1 > np.median(unknown)
+    assert np.median(alike) > np.median(good)
+    assert min(alike + unknown + good) >= np.exp(LEAST * known.rate) - 1e-4
+    assert distances.shape == DISTANCES.shape
+
+
+def test_masks_teach_more_than_rejects_without() -> None:
+    masked, unmasked = taught(masked=True)[0], taught(masked=False)[0]
+    assert masked.rate == pytest.approx(unmasked.rate * MASKED_STRENGTH / STRENGTH)
+    told = [gain(unmasked, defect(seed)) for seed in range(200, 220)]
+    assert np.median(told) > np.median([gain(unmasked, image) for image in good_features(20, 9)])
+
+
+def test_the_patch_that_looks_defective_stands_out_in_the_map_and_the_map_stays_in_units_of_the_score() -> None:
+    distances, likeness = torch.ones(1, 4, 4), torch.full((1, 4, 4), -1.0)
+    likeness[0, 1, 2] = 3.0
+    shown = weighed(distances, likeness, 0.5)
+    assert shown.argmax() == 6
+    assert strangest_patches(shown).item() == pytest.approx(np.exp(0.5 * most_alike(likeness).item()))
+    assert weighed(distances, torch.full((1, 4, 4), -9.0), 0.5).max().item() == pytest.approx(np.exp(0.5 * LEAST))
+
+
+def test_distances_of_good_images_are_weighed_by_heads_that_did_not_see_them() -> None:
+    known, distances = taught(masked=True)
+    assert not torch.allclose(known(GOOD.float(), DISTANCES), distances)
 
 
 def test_the_same_labels_and_seed_give_the_same_network() -> None:
-    rejects = [DefectPatches(defect(seed), mask()) for seed in range(100, 103)]
-    first, again = (learn(GOOD, DISTANCES, BANK, rejects, seed=0)[0] for _ in range(2))
+    first, again = (taught(masked=True)[0] for _ in range(2))
     assert torch.equal(first.weight, again.weight)
-    assert first.bias == again.bias
+    assert (first.bias, first.rate) == (again.bias, again.rate)
 
 
 def test_a_mask_is_its_share_of_each_patch_and_an_empty_one_says_nothing() -> None:

@@ -67,7 +67,9 @@ def test_distances_are_those_of_anomalib() -> None:
     with torch.inference_mode():
         features = PatchFeatures(model, LITE0.mean, LITE0.std)
         patches = features(images)
-        anomaly_map, scores = ScoringNetwork([Level(features, bank)], mean_features(patches), scale=1.0, exponent=1.0)(images)
+        anomaly_map, scores = ScoringNetwork(
+            [Level(features, bank, torch.ones(8, 12))], mean_features(patches), scale=1.0, exponent=1.0
+        )(images)
         model.train()  # as anomalib collects patches: the forward pass then returns them
         expected = model((images - LITE0.mean) / LITE0.std)
         distances, _ = model.nearest_neighbors(expected, n_neighbors=1)
@@ -89,7 +91,7 @@ def test_what_no_patch_shows_raises_the_score_through_the_whole_image() -> None:
     features = PatchFeatures(model, LITE0.mean, LITE0.std)
     with torch.inference_mode():
         patches = features(images)
-        levels = [Level(features, patches.reshape(-1, 152))]
+        levels = [Level(features, patches.reshape(-1, 152), torch.ones(8, 8))]
         near = ScoringNetwork(levels, mean_features(patches), scale=1.0, exponent=1.0)(images)[1]
         far = ScoringNetwork(levels, mean_features(patches) + 1.0, scale=2.0, exponent=0.5)(images)[1]
     assert near.max() < 0.1
@@ -115,8 +117,8 @@ def test_a_level_below_sees_the_image_halved_and_the_largest_level_in_common_uni
         halved = torch.nn.functional.avg_pool2d(images, 2)
         assert torch.equal(small(images), large(halved))
         bank = torch.zeros(2, 152)
-        strange = Level(small, bank, scale=100.0, exponent=0.5)
-        levels = [Level(large, bank), strange]
+        strange = Level(small, bank, torch.ones(4, 6), scale=100.0, exponent=0.5)
+        levels = [Level(large, bank, torch.ones(8, 12)), strange]
         anomaly_map, score = ScoringNetwork(levels, mean_features(small(images)), scale=1.0, exponent=1.0)(images)
         expected = 100.0 * small(images).square().sum(-1).sqrt().sqrt()
     assert anomaly_map.shape == (1, 1, 8, 12)
