@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from inspection import config as configuration
 from inspection.cli_options import OPERATOR, ByOption, ConfigOption, ProductOption, ReasonOption, run_or_explain
 from inspection.config import Config
-from inspection.domain import Box, Gate, TrainingRun, TrainingSet
+from inspection.domain import MAX_SEED, MAX_SIDE, MIN_SIDE, Box, Gate, TrainingRun, TrainingSet
 from inspection.errors import ConfigError
 
 app = typer.Typer()
@@ -157,8 +157,16 @@ def start(
     config: ConfigOption,
     reason: ReasonOption = "",
     by: ByOption = OPERATOR,
-    seed: Annotated[int, typer.Option(help="Same set, settings and seed, same scores.")] = 0,
-    size: Annotated[int, typer.Option(metavar="PIXELS", min=96, max=1024, help="Longer side of the network's input.")] = 320,
+    seed: Annotated[int, typer.Option(help="Same set, settings and seed, same scores.", min=0, max=MAX_SEED)] = 0,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            min=MIN_SIDE,
+            max=MAX_SIDE,
+            help="Longer side of the network's input; without it, several are tried.",
+        ),
+    ] = None,
     algorithm: Annotated[str, typer.Option(help="How to learn.")] = "patchcore",
 ) -> None:
     """Ask for a model; the station's trainer makes it."""

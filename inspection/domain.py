@@ -53,6 +53,11 @@ class ImageKind(StrEnum):
 
 OK = "ok"
 """The label of a good part. Any other label is a class of defects."""
+MIN_IMAGES = 10
+"""Fewer good images are not trained on."""
+MIN_SIDE, MAX_SIDE = 96, 1024
+"""How long the longer side of a network's input may be, in pixels; those of `training.design`."""
+MAX_SEED = 2**31 - 1
 
 
 class Side(StrEnum):
@@ -244,7 +249,10 @@ class GoldenImage:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One image of a training set. ``lot`` is a pseudo lot for imported images: the folder that they came from."""
+    """One image of a training set. ``lot`` is a pseudo lot for imported images: the folder that they came from.
+
+    ``seq`` is the number of its inspection; None for imported images, and in sets that were frozen before it was recorded.
+    """
 
     sha256: str
     label: str
@@ -254,6 +262,7 @@ class Member:
     name: str
     pixel_format: str
     regions: tuple[Box, ...] = ()
+    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

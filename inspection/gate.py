@@ -19,7 +19,7 @@ from cameras.frame import Frame, PixelFormat
 from inspection.config import Config
 from inspection.detector import Detector
 from inspection.domain import OK, Check, Gate, GoldenImage, ImageKind, Member, Model, Side, Source, Verdict
-from inspection.errors import ModelError, NotFound, StationError
+from inspection.errors import ModelError, StationError
 from inspection.images import ImageStore
 from inspection.quality.intervals import clopper_pearson
 from inspection.records.database import open_records
@@ -84,9 +84,7 @@ def gate_model(config: Config, model: str, by: str) -> Gate:
 
 
 def _checks(config: Config, evidence: _Evidence) -> list[Check]:
-    product = config.product(evidence.model.product)
-    if product is None:
-        raise NotFound(f"product {evidence.model.product!r} is not configured; add its recipe to the configuration")
+    product = config.recipe(evidence.model.product)
     try:
         detector = Detector.load(config.data_dir / evidence.model.path, expected_digest=evidence.model.model)
     except ModelError as error:

@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 
 from inspection.config import Config
 from inspection.domain import OK, ImageKind
-from inspection.errors import NotFound
 from inspection.images import ImageStore, encode_frame
 from inspection.records.database import open_records
 from inspection.records.stored_images import add_golden, add_imported
@@ -60,9 +59,7 @@ def import_golden(config: Config, folder: Path, product: str, by: str) -> Import
 
 
 def _import(config: Config, product: str, paths: list[Path], record: Callable[[Connection, Path, str, str], bool]) -> Imported:
-    if config.product(product) is None:
-        known = ", ".join(item.part_number for item in config.products)
-        raise NotFound(f"product {product!r} is not configured; the configuration names {known}")
+    config.recipe(product)
     store = ImageStore(config.image_dir)
     stored = []
     skipped = {}

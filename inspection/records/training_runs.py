@@ -31,18 +31,24 @@ def request_run(
     by: str,
     reason: str,
     seed: int = 0,
-    longer_side: int = 320,
+    longer_side: int | None = None,
     algorithm: str = ALGORITHMS[0],
 ) -> TrainingRun:
-    """Queue a run. NotFound if there is no such training set, Conflict if the algorithm is not known."""
+    """Queue a run. NotFound if there is no such training set, Conflict if the algorithm is not known.
+
+    ``longer_side`` of the network's input, in pixels; without it, the training finds the best design for the product.
+    """
     product = get_training_set(connection, training_set).product
     if algorithm not in ALGORITHMS:
         raise Conflict(f"algorithm {algorithm!r} is not known here; choose one of {', '.join(ALGORITHMS)}")
+    settings: dict[str, int | str] = {"algorithm": algorithm, "seed": seed}
+    if longer_side is not None:
+        settings["longer_side"] = longer_side
     values = {
         "station": station,
         "product": product,
         "training_set": training_set,
-        "settings": {"algorithm": algorithm, "longer_side": longer_side, "seed": seed},
+        "settings": settings,
         "state": RunState.QUEUED,
         "stage": "queued",
         "done": 0,

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from inspection.domain import Member, TrainingRun, TrainingSet
+from inspection.domain import MAX_SEED, MAX_SIDE, MIN_SIDE, Member, TrainingRun, TrainingSet
 from inspection.images import ImageStore
 from inspection.records.training_runs import ALGORITHMS, cancel_run, get_run, list_runs, request_run
 from inspection.records.training_sets import freeze, get_training_set, list_training_sets, members_of
@@ -35,15 +35,15 @@ class NewTrainingSet(BaseModel):
 
 
 class NewTrainingRun(BaseModel):
-    """A model to make."""
+    """A model to make. Without ``longer_side``, the training finds the best design that is fast enough for the product."""
 
     model_config = ConfigDict(extra="forbid")
 
     training_set: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     by: By
     reason: Reason = ""
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    longer_side: int = Field(default=320, ge=96, le=1024)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    longer_side: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE)
     algorithm: Name = ALGORITHMS[0]
 
 

@@ -34,8 +34,9 @@ from inspection.records.labels import add_label
 from inspection.records.training_runs import cancel_run, get_run, request_run
 from inspection.records.training_sets import freeze, members_of
 from inspection.training_set import checked, draft
+from training import autopilot
 from training.importing import import_good
-from training.perform import Failed, Made, Message, perform, region_mask, thinned
+from training.perform import Failed, Made, Message, in_order, perform, region_mask, thinned
 from training.train import STAGES
 
 STATION = """
@@ -83,9 +84,9 @@ def training_set(config: Config, tmp_path: Path) -> str:
     return frozen.training_set
 
 
-def request(config: Config, training_set: str) -> int:
+def request(config: Config, training_set: str, longer_side: int | None = 96) -> int:
     with open_records(config) as engine, engine.begin() as connection:
-        return request_run(connection, "cell", training_set, "ada", "a test", longer_side=96).training_run_id
+        return request_run(connection, "cell", training_set, "ada", "a test", longer_side=longer_side).training_run_id
 
 
 def wait_for(config: Config, number: int, condition: Callable[[TrainingRun], bool]) -> TrainingRun:
@@ -183,9 +184,9 @@ def test_a_trainer_gates_is_cancelled_and_gives_back_what_it_has_not_done(
 # --- what the trainer's child does, in this process ---
 
 
-def performed(config: Config, training_set: str) -> list[Message]:
+def performed(config: Config, training_set: str, longer_side: int | None = 96) -> list[Message]:
     output = io.BytesIO()
-    perform(config, request(config, training_set), output)
+    perform(config, request(config, training_set, longer_side), output)
     return [msgspec.json.decode(line, type=Message) for line in output.getvalue().splitlines()]
 
 
@@ -211,6 +212,8 @@ def test_a_run_learns_from_the_sets_lots_to_learn_from_alone(config: Config, tra
     assert isinstance(made, Made)
     assert {step.stage for step in steps} == set(STAGES)
     provenance = read_artifact(Path(made.path), made.digest).manifest.provenance
+    good = [member.sha256 for member in in_order(members) if member.side is Side.TRAIN and member.label == "ok"]
+    assert [image.sha256 for image in provenance.images] == good, "neighbours beside each other"
     learned = {member.sha256: member.label for member in members if member.side is Side.TRAIN}
     assert {image.sha256 for image in provenance.images} == {sha256 for sha256, label in learned.items() if label == "ok"}
     assert {image.sha256 for image in provenance.rejects} == {sha256 for sha256, label in learned.items() if label != "ok"}
@@ -226,10 +229,41 @@ def test_a_run_without_its_images_fails_and_says_why(config: Config, training_se
     assert "is not in the store" in last.error
 
 
+def test_a_run_without_a_size_has_the_design_that_is_fast_enough_for_the_product(config: Config, training_set: str) -> None:
+    *steps, made = performed(config, training_set, longer_side=None)
+    assert isinstance(made, Made)
+    assert {step.stage for step in steps} == {autopilot.STAGE, *STAGES}
+    tried = read_artifact(Path(made.path), made.digest).manifest.provenance.tried
+    assert [trial.design.longer_side for trial in tried] == [160], "for the record"
+    plate = config.products[0].model_copy(update={"deadline_ms": 0.002})
+    last = performed(config.model_copy(update={"products": (plate,)}), training_set, longer_side=None)[-1]
+    assert isinstance(last, Failed)
+    assert "no design inspects a frame within 0.001 ms" in last.error
+
+
+def test_parts_of_a_lot_stay_together_in_the_order_in_which_they_were_made() -> None:
+    """A training set is ordered by hashes, which are as good as random."""
+    random = np.random.default_rng(0)
+    lots = [("L2", range(1, 40)), ("L1", range(40, 80)), ("L10", range(80, 90))]
+    made = [
+        Member(random.bytes(32).hex(), "ok", lot, Side.TRAIN, Source.PASS, f"{lot}/S{seq}#{seq}", "Mono8", seq=seq)
+        for lot, seqs in lots
+        for seq in seqs
+    ]
+    imported = [
+        Member(random.bytes(32).hex(), "ok", "folder: /a", Side.TRAIN, Source.FOLDER, f"{number:02}.png", "Mono8")
+        for number in range(20)
+    ]
+    ordered = in_order(sorted([*made, *imported], key=lambda member: member.sha256))
+    assert ordered[:-20] == sorted(made, key=lambda member: (member.lot, member.seq))
+    assert ordered[-20:] == imported
+    assert thinned(ordered, 30) == [member for member in ordered if member in thinned(ordered, 30)]
+
+
 def test_parts_that_people_called_ok_are_learned_from_before_all_others() -> None:
     sources = [Source.LABEL if number % 10 == 0 else Source.PASS for number in range(100)]
     good = [Member(f"{number:064}", "ok", "L1", Side.TRAIN, source, "", "Mono8") for number, source in enumerate(sources)]
-    assert sorted(thinned(good, 200), key=good.index) == good
+    assert thinned(good, 200) == good
     some = thinned(good, 40)
     assert len({member.sha256 for member in some}) == 40
     assert sum(member.source is Source.LABEL for member in some) == 10
