@@ -37,8 +37,18 @@ RunArgument = Annotated[int, typer.Argument(metavar="RUN", help="Number of the r
 
 
 @contextmanager
-def _records(config: Path) -> Iterator[tuple[Config, Connection]]:
-    """The configuration and one transaction on its records."""
+def _reading(config: Path) -> Iterator[tuple[Config, Connection]]:
+    """The configuration, and one snapshot of its records."""
+    from inspection.records.database import read_records
+
+    loaded = configuration.load(config)
+    with read_records(loaded) as engine, engine.connect() as connection:
+        yield loaded, connection
+
+
+@contextmanager
+def _writing(config: Path) -> Iterator[tuple[Config, Connection]]:
+    """The configuration, and one transaction on its records. The recorder waits for its end: nothing slow belongs in it."""
     from inspection.records.database import open_records
 
     loaded = configuration.load(config)
@@ -65,7 +75,7 @@ def label(
 
     def action() -> None:
         boxes = tuple(_box(text) for text in region or ())
-        with _records(config) as (_, connection):
+        with _writing(config) as (_, connection):
             added = add_label(connection, seq, label, by, reason, boxes)
         typer.echo(f"inspection {seq} is {added.label}, said {by}")
 
@@ -97,8 +107,11 @@ def create(config: ConfigOption, product: ProductOption, by: ByOption = OPERATOR
     from inspection.training_set import checked, draft
 
     def action() -> None:
-        with _records(config) as (loaded, connection):
-            _print_set(freeze(connection, checked(draft(connection, product), ImageStore(loaded.image_dir)), by))
+        with _reading(config) as (loaded, connection):
+            ready = checked(draft(connection, product), ImageStore(loaded.image_dir))
+        with _writing(config) as (_, connection):
+            frozen = freeze(connection, ready, by)
+        _print_set(frozen)
 
     run_or_explain(action)
 
@@ -113,10 +126,12 @@ def show(
     from inspection.records.training_sets import get_training_set, members_of
 
     def action() -> None:
-        with _records(config) as (_, connection):
-            _print_set(get_training_set(connection, training_set))
-            for member in members_of(connection, training_set) if members else ():
-                typer.echo(f"{member.sha256} {member.side:<10} {member.label:<12} {member.source:<6} {member.name}")
+        with _reading(config) as (_, connection):
+            found = get_training_set(connection, training_set)
+            listed = members_of(connection, training_set) if members else ()
+        _print_set(found)
+        for member in listed:
+            typer.echo(f"{member.sha256} {member.side:<10} {member.label:<12} {member.source:<6} {member.name}")
 
     run_or_explain(action)
 
@@ -127,9 +142,10 @@ def list_sets(config: ConfigOption, product: Annotated[str | None, typer.Option(
     from inspection.records.training_sets import list_training_sets
 
     def action() -> None:
-        with _records(config) as (_, connection):
-            for found in list_training_sets(connection, product, 100):
-                typer.echo(f"{found.training_set} {found.created_at:%F %T} {found.product:<12} {_sizes(found)}")
+        with _reading(config) as (_, connection):
+            listed = list_training_sets(connection, product, 100)
+        for found in listed:
+            typer.echo(f"{found.training_set} {found.created_at:%F %T} {found.product:<12} {_sizes(found)}")
 
     run_or_explain(action)
 
@@ -173,7 +189,7 @@ def start(
     from inspection.records.training_runs import request_run
 
     def action() -> None:
-        with _records(config) as (loaded, connection):
+        with _writing(config) as (loaded, connection):
             run = request_run(connection, loaded.station.name, training_set, by, reason, seed, size, algorithm)
         typer.echo(f"training run {run.training_run_id} is queued")
 
@@ -188,9 +204,10 @@ def list_training_runs(
     from inspection.records.training_runs import list_runs
 
     def action() -> None:
-        with _records(config) as (_, connection):
-            for run in list_runs(connection, product, 100):
-                typer.echo(_run_line(run))
+        with _reading(config) as (_, connection):
+            listed = list_runs(connection, product, 100)
+        for run in listed:
+            typer.echo(_run_line(run))
 
     run_or_explain(action)
 
@@ -201,7 +218,7 @@ def show_run(run: RunArgument, config: ConfigOption) -> None:
     from inspection.records.training_runs import get_run
 
     def action() -> None:
-        with _records(config) as (_, connection):
+        with _reading(config) as (_, connection):
             found = get_run(connection, run)
         typer.echo(_run_line(found))
         typer.echo(found.log, nl=False)
@@ -215,7 +232,7 @@ def cancel(run: RunArgument, config: ConfigOption, by: ByOption = OPERATOR) -> N
     from inspection.records.training_runs import cancel_run
 
     def action() -> None:
-        with _records(config) as (_, connection):
+        with _writing(config) as (_, connection):
             found = cancel_run(connection, run, by)
         typer.echo(f"training run {run} is {found.state}" + ("; the trainer ends it" if found.ended_at is None else ""))
 
@@ -240,14 +257,14 @@ def models(config: ConfigOption) -> None:
     from inspection.records.gates import latest_gate
 
     def action() -> None:
-        with _records(config) as (loaded, connection):
+        with _reading(config) as (loaded, connection):
             station = loaded.station.name
             serving = {item.model for item in list_deployments(connection, station) if item.ended_at is None}
-            for model in list_models(connection):
-                gate = latest_gate(connection, station, model.model)
-                passed = "not gated" if gate is None else "gate passed" if gate.passed else "gate not passed"
-                service = "  in service" if model.model in serving else ""
-                typer.echo(f"{model.model} {model.created_at:%F %T} {model.product:<12} {passed}{service}  {model.algorithm}")
+            listed = [(model, latest_gate(connection, station, model.model)) for model in list_models(connection)]
+        for model, gate in listed:
+            passed = "not gated" if gate is None else "gate passed" if gate.passed else "gate not passed"
+            service = "  in service" if model.model in serving else ""
+            typer.echo(f"{model.model} {model.created_at:%F %T} {model.product:<12} {passed}{service}  {model.algorithm}")
 
     run_or_explain(action)
 
@@ -304,11 +321,13 @@ def add(
     by: ByOption = OPERATOR,
 ) -> None:
     """Put labelled inspections into the golden set, with their labels."""
-    from inspection.records.stored_images import add_golden_inspections
+    from inspection.records.stored_images import add_golden, golden_inspections
 
     def action() -> None:
-        with _records(config) as (_, connection):
-            added = add_golden_inspections(connection, product, tuple(seqs), by)
+        with _reading(config) as (_, connection):
+            found = golden_inspections(connection, product, seqs, by)
+        with _writing(config) as (_, connection):
+            added = sum(add_golden(connection, image) for image in found)
         typer.echo(f"{added} of {len(seqs)} are new in the golden set of {product}")
 
     run_or_explain(action)
@@ -320,9 +339,10 @@ def list_golden_images(config: ConfigOption, product: ProductOption) -> None:
     from inspection.records.stored_images import list_golden
 
     def action() -> None:
-        with _records(config) as (_, connection):
-            for image in list_golden(connection, product):
-                typer.echo(f"{image.sha256} {image.label:<12} {image.name}")
+        with _reading(config) as (_, connection):
+            listed = list_golden(connection, product)
+        for image in listed:
+            typer.echo(f"{image.sha256} {image.label:<12} {image.name}")
 
     run_or_explain(action)
 
@@ -337,7 +357,7 @@ def remove(
     from inspection.records.stored_images import remove_golden
 
     def action() -> None:
-        with _records(config) as (_, connection):
+        with _writing(config) as (_, connection):
             remove_golden(connection, product, sha256)
 
     run_or_explain(action)
@@ -373,25 +393,32 @@ def list_challengers(
     from inspection.records.shadows import disagreements, list_shadows, shadow_summary
 
     def action() -> None:
-        with _records(config) as (loaded, connection):
-            for found in list_shadows(connection, loaded.station.name):
-                summary = shadow_summary(connection, found.model)
-                until = "running" if found.ended_at is None else f"until {found.ended_at:%F %T}"
-                typer.echo(f"{found.model} {found.product:<12} since {found.started_at:%F %T} {until}")
-                typer.echo(f"  agreed on {summary.agreed} of {summary.inspected} parts")
-                for each in disagreements(connection, found.model, 0, limit) if found.ended_at is None else ():
-                    said = f", labelled {each.label}" if each.label else ""
-                    typer.echo(
-                        f"  {each.seq} {each.lot} {each.serial}: {each.verdict} ({each.score:.3g}), "
-                        f"challenger {each.shadow_verdict} ({each.shadow_score:.3g}){said}"
-                    )
+        with _reading(config) as (loaded, connection):
+            listed = [
+                (
+                    found,
+                    shadow_summary(connection, found.model),
+                    disagreements(connection, found.model, 0, limit) if found.ended_at is None else (),
+                )
+                for found in list_shadows(connection, loaded.station.name)
+            ]
+        for found, summary, differing in listed:
+            until = "running" if found.ended_at is None else f"until {found.ended_at:%F %T}"
+            typer.echo(f"{found.model} {found.product:<12} since {found.started_at:%F %T} {until}")
+            typer.echo(f"  agreed on {summary.agreed} of {summary.inspected} parts")
+            for each in differing:
+                said = f", labelled {each.label}" if each.label else ""
+                typer.echo(
+                    f"  {each.seq} {each.lot} {each.serial}: {each.verdict} ({each.score:.3g}), "
+                    f"challenger {each.shadow_verdict} ({each.shadow_score:.3g}){said}"
+                )
 
     run_or_explain(action)
 
 
 def _with_station(config: Path, action: Callable[[str, Connection], object]) -> None:
     def in_transaction() -> None:
-        with _records(config) as (loaded, connection):
+        with _writing(config) as (loaded, connection):
             action(loaded.station.name, connection)
 
     run_or_explain(in_transaction)

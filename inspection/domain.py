@@ -186,7 +186,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Which model decides for which product, from when to when, by whom and why. ``override``: why despite its gate."""
+    """Which model decides for which product, from when to when, by whom and why. ``override``: why despite its gate.
+
+    ``taken_out`` is the model that a rollback took out for this one; None for other deployments.
+    """
 
     deployment_id: int
     station: str
@@ -197,6 +200,15 @@ class Deployment:
     deployed_by: str
     reason: str
     override: str | None = None
+    taken_out: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What a rollback does: it takes out the ``present`` model and puts the ``former`` one in service. Both are digests."""
+
+    present: str
+    former: str
 
 
 @dataclass(frozen=True, slots=True)

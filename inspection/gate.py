@@ -22,7 +22,7 @@ from inspection.domain import OK, Check, Gate, GoldenImage, ImageKind, Member, M
 from inspection.errors import ModelError, StationError
 from inspection.images import ImageStore
 from inspection.quality.intervals import clopper_pearson
-from inspection.records.database import open_records
+from inspection.records.database import open_records, read_records
 from inspection.records.deployments import get_model, model_in_service
 from inspection.records.gates import store_gate
 from inspection.records.queries import latest_timings_ms
@@ -74,13 +74,13 @@ def gate_model(config: Config, model: str, by: str) -> Gate:
 
     NotFound if the model is not registered or its product not configured.
     """
-    with open_records(config) as engine:
-        with engine.connect() as connection:
-            evidence = _evidence(connection, config.station.name, model)
-        checks = _checks(config, evidence)
-        compared_with = evidence.in_service.model if evidence.in_service is not None else None
-        with engine.begin() as connection:
-            return store_gate(connection, config.station.name, evidence.model.product, model, checks, compared_with, by)
+    station = config.station.name
+    with read_records(config) as engine, engine.connect() as connection:
+        evidence = _evidence(connection, station, model)
+    checks = _checks(config, evidence)
+    compared_with = evidence.in_service.model if evidence.in_service is not None else None
+    with open_records(config) as engine, engine.begin() as connection:
+        return store_gate(connection, station, evidence.model.product, model, checks, compared_with, by)
 
 
 def _checks(config: Config, evidence: _Evidence) -> list[Check]:
@@ -123,7 +123,7 @@ def _recorded(connection: Connection, model: Model) -> tuple[_Recorded, ...]:
         select(images.c.sha256, images.c.pixel_format, inspections.c.score, inspections.c.model)
         .join(inspections, inspections.c.seq == images.c.seq)
         .where(images.c.kind == ImageKind.FRAME, inspections.c.product == model.product)
-        .order_by(images.c.seq.desc())
+        .order_by(inspections.c.seq.desc())
         .limit(_SAMPLES)
     )
     scored = [
@@ -228,7 +228,7 @@ def _golden(detector: Detector, golden: Sequence[GoldenImage], store: ImageStore
     problems = []
     for image in golden:
         try:
-            verdict = _verdict(detector, store, image.sha256, image.pixel_format)
+            verdict = _decided(detector, store.frame(image.sha256, image.pixel_format))
         except (StationError, CameraError) as error:
             problems.append(f"{image.name} cannot be judged: {error}")
             continue
@@ -292,10 +292,6 @@ def _errors(judged: Sequence[tuple[str, Verdict]]) -> _Errors:
 def _share(hits: int, trials: int) -> str:
     low, high = clopper_pearson(hits, trials)
     return f"{hits} of {trials} (95 %: {low:.1%} to {high:.1%})"
-
-
-def _verdict(detector: Detector, store: ImageStore, sha256: str, pixel_format: str) -> Verdict:
-    return _decided(detector, store.frame(sha256, pixel_format))
 
 
 def _decided(detector: Detector, frame: Frame) -> Verdict:

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 from sqlalchemy import Connection, and_, exists, select
 
@@ -28,7 +29,7 @@ VALIDATION_SHARE = 0.2
 _FOLDER = "folder:"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Draft:
     """What may be frozen: the members, and what a person should know before a model learns from them."""
 
@@ -43,13 +44,13 @@ class Draft:
             counts[member.side][member.label] += 1
         return {side: dict(sorted(counted.items())) for side, counted in counts.items()}
 
-    @property
+    @cached_property
     def document(self) -> str:
         """The canonical JSON."""
         content = {"product": self.product, "members": [asdict(member) for member in self.members]}
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return hashlib.sha256(self.document.encode()).hexdigest()
 

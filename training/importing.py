@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from inspection.config import Config
-from inspection.domain import OK, ImageKind
+from inspection.domain import OK, GoldenImage, ImageKind
 from inspection.images import ImageStore, encode_frame
 from inspection.records.database import open_records
 from inspection.records.stored_images import add_golden, add_imported
@@ -53,7 +54,8 @@ def import_golden(config: Config, folder: Path, product: str, by: str) -> Import
 
     def record(connection: Connection, path: Path, sha256: str, pixel_format: str) -> bool:
         image = labelled[path]
-        return add_golden(connection, product, sha256, OK if image.good else image.label, image.name, pixel_format, by)
+        label = OK if image.good else image.label
+        return add_golden(connection, GoldenImage(product, sha256, label, image.name, pixel_format, by, datetime.now(UTC)))
 
     return _import(config, product, list(labelled), record)
 

@@ -45,7 +45,7 @@ class NewDeployment(BaseModel):
     override: Why | None = None
 
 
-class Rollback(BaseModel):
+class NewRollback(BaseModel):
     """A product whose former model shall decide again."""
 
     model_config = ConfigDict(extra="forbid")
@@ -139,15 +139,15 @@ def deploy(new: NewDeployment, context: InContext) -> Deployment:
 
 
 @router.post("/deployments/rollback", responses=documented(HTTPStatus.CONFLICT))
-def roll_back(back: Rollback, context: InContext) -> Deployment:
-    """Put the model in service again that decided before the present one."""
+def roll_back(back: NewRollback, context: InContext) -> Deployment:
+    """Put the model in service again that decided before the present one, which later rollbacks will not bring back."""
     station = context.settings.station
     with conflict_as("no_former_model"):
         with context.reader.connect() as records:
-            former = deployments.former_model(records, station, back.product)
-        _check_artifact(context, former)
+            wanted = deployments.next_rollback(records, station, back.product)
+        _check_artifact(context, wanted.former)
         with context.writer.begin() as connection:
-            return deployments.rollback(connection, station, back.product, back.by, back.reason)
+            return deployments.rollback(connection, station, back.product, wanted, back.by, back.reason)
 
 
 @router.get("/shadows")

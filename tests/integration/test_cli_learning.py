@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
 from inspection import config as configuration
@@ -98,6 +99,22 @@ def test_from_a_label_to_a_training_run(config: Path, records) -> None:
     assert get_run(records, 1).state is RunState.CANCELLED
     records.rollback()
     assert "there is nothing to cancel" in refusal(station(config, "training-run", "cancel", "1"))
+
+
+def test_what_only_reads_does_not_wait_for_the_recorder(config: Path, records) -> None:
+    digest = said(station(config, "training-set", "create", "--product", "plate")).split()[2]
+    said(station(config, "training-run", "start", digest))
+    records.execute(text("SELECT 1"))  # a writer's transaction holds the lock from its first statement
+    for command in (
+        ("training-set", "list"),
+        ("training-set", "show", digest, "--members"),
+        ("training-run", "list"),
+        ("training-run", "show", "1"),
+        ("golden", "list", "--product", "plate"),
+        ("models",),
+        ("shadow", "list"),
+    ):
+        said(station(config, *command))
 
 
 def test_the_golden_set(config: Path, records) -> None:

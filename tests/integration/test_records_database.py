@@ -13,8 +13,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
+from inspection.config import CameraConfig, ProductConfig, StationConfig
+from inspection.config import Config as StationsConfig
 from inspection.errors import ConfigError
-from inspection.records.database import MIGRATIONS, migrate, open_engine
+from inspection.records.database import MIGRATIONS, migrate, open_engine, open_records, read_records
 from inspection.records.deployments import model_in_service
 from inspection.records.labels import add_label
 from inspection.records.queries import get_inspection
@@ -124,6 +126,19 @@ def test_a_reader_makes_no_database(tmp_path: Path) -> None:
         connection.execute(text("SELECT 1"))
     engine.dispose()
     assert not path.exists()
+
+
+def test_who_reads_the_records_of_a_station_waits_for_no_writer(tmp_path: Path) -> None:
+    config = StationsConfig(
+        station=StationConfig(data_dir=tmp_path / "data"),
+        cameras=(CameraConfig(name="top", serial="SIM1"),),
+        products=(ProductConfig(part_number="plate", camera="top"),),
+    )
+    count = text("SELECT count(*) FROM lots")
+    with read_records(config) as reader, reader.connect() as reading:
+        assert reading.execute(count).scalar_one() == 0, "made for the first one who asks"
+    with open_records(config) as writer, writer.begin(), read_records(config) as reader, reader.connect() as reading:
+        assert reading.execute(count).scalar_one() == 0
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://root@localhost/station", "records.db"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import Engine, insert
 from sqlalchemy.exc import IntegrityError
 
 from inspection.domain import Model
@@ -82,3 +84,78 @@ def test_the_database_itself_refuses_two_models_in_service(seeder) -> None:
                 reason="at the same time",
             )
         )
+
+
+@pytest.fixture
+def model(seeder) -> Callable[[str], str]:
+    """The digest of a model that is registered, by the first two of its digits."""
+
+    def registered(digits: str) -> str:
+        deployments.register_model(seeder.connection, _model(digits))
+        return digits * 32
+
+    return registered
+
+
+def _rolled_back(seeder) -> str:
+    wanted = deployments.next_rollback(seeder.connection, "st-1", "plate")
+    return deployments.rollback(seeder.connection, "st-1", "plate", wanted, "bob", "escapes").model[:2]
+
+
+def _deployed(seeder, digest: str) -> None:
+    deployments.deploy(seeder.connection, "st-1", "plate", digest, "ada", "a test")
+
+
+def test_each_rollback_goes_one_model_further_back(seeder, model: Callable[[str], str]) -> None:
+    for digits in ("aa", "bb", "cc"):
+        _deployed(seeder, model(digits))
+    assert [_rolled_back(seeder), _rolled_back(seeder)] == ["bb", "aa"]
+    with pytest.raises(Conflict, match="deploy the one that shall decide"):
+        _rolled_back(seeder)
+    newest, former, *_ = deployments.list_deployments(seeder.connection, "st-1")
+    assert (newest.taken_out, former.taken_out) == ("bb" * 32, "cc" * 32)
+
+
+def test_a_model_that_was_taken_out_comes_back_only_when_somebody_deploys_it(seeder, model: Callable[[str], str]) -> None:
+    first, second, third = model("aa"), model("bb"), model("cc")
+    for digest in (first, second, first):
+        _deployed(seeder, digest)
+    assert _rolled_back(seeder) == "bb"
+    with pytest.raises(Conflict, match="no other model was in service"):
+        _rolled_back(seeder)
+    _deployed(seeder, first)
+    _deployed(seeder, third)
+    assert [_rolled_back(seeder), _rolled_back(seeder)] == ["aa", "bb"]
+
+
+def test_a_rollback_is_refused_when_another_model_came_meanwhile(seeder, model: Callable[[str], str]) -> None:
+    for digits in ("aa", "bb"):
+        _deployed(seeder, model(digits))
+    wanted = deployments.next_rollback(seeder.connection, "st-1", "plate")
+    _deployed(seeder, model("cc"))
+    message = "model cccccccccccc is in service for plate now, not bbbbbbbbbbbb: .* roll back again if it is still needed"
+    with pytest.raises(Conflict, match=message):
+        deployments.rollback(seeder.connection, "st-1", "plate", wanted, "bob", "escapes")
+
+
+def test_of_two_rollbacks_at_the_same_time_one_is_refused(engine: Engine, seeder, model: Callable[[str], str]) -> None:
+    for digits in ("aa", "bb", "cc"):
+        _deployed(seeder, model(digits))
+    wanted = deployments.next_rollback(seeder.connection, "st-1", "plate")
+    seeder.connection.commit()
+    together, outcomes = threading.Barrier(2), []
+
+    def roll_back() -> None:
+        together.wait()
+        try:
+            with engine.begin() as mine:
+                outcomes.append(deployments.rollback(mine, "st-1", "plate", wanted, "bob", "escapes").model[:2])
+        except Conflict:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=roll_back) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["bb", "refused"]

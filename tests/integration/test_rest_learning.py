@@ -195,8 +195,9 @@ def test_deploying_asks_for_the_gate_and_rolling_back_does_not(api: TestClient, 
     rolled = api.post("/api/v1/deployments/rollback", json=back).json()
     assert (rolled["model"], rolled["reason"]) == (gated, "rolled back: escapes")
     assert [each["model"] for each in api.get("/api/v1/models").json()["deployments"]] == [gated, other, gated]
+    assert (rolled["taken_out"], first.json()["taken_out"]) == (other, None)
+    assert code(api.post("/api/v1/deployments/rollback", json=back)) == (409, "no_former_model")
     (tmp_path / "models" / other / artifact.WEIGHTS).write_bytes(b"altered")
-    assert code(api.post("/api/v1/deployments/rollback", json=back)) == (409, "damaged_model")
     assert code(api.post("/api/v1/deployments", json=ungated | {"override": "now"})) == (409, "damaged_model")
 
 

@@ -17,7 +17,7 @@ from inspection.errors import Conflict, NotFound, StationError
 from inspection.images import ImageStore
 from inspection.records import tables
 from inspection.records.labels import add_label
-from inspection.records.stored_images import add_golden_inspections, add_imported, list_golden, remove_golden
+from inspection.records.stored_images import add_golden, add_imported, golden_inspections, list_golden, remove_golden
 from inspection.records.training_sets import freeze, get_training_set, list_training_sets, members_of
 from inspection.training_set import checked, draft, pseudo_lot, split
 
@@ -109,11 +109,13 @@ def test_one_image_is_one_member_and_contradicting_labels_leave_it_out(seeder, p
 def test_golden_images_are_not_learned_from(seeder, part) -> None:
     first, second = part(), part(verdict=Verdict.FAIL)
     with pytest.raises(Conflict, match="has no label; label it first"):
-        add_golden_inspections(seeder.connection, "plate", (first,), "ada")
-    add_label(seeder.connection, first, "ok", "ada")
+        golden_inspections(seeder.connection, "plate", (first,), "ada")
+    for label in ("dent", "ok"):  # the newest one counts
+        add_label(seeder.connection, first, label, "ada")
     add_label(seeder.connection, second, "dent", "ada")
-    assert add_golden_inspections(seeder.connection, "plate", (first, second), "ada") == 2
-    assert add_golden_inspections(seeder.connection, "plate", (first, second), "ada") == 0
+    images = golden_inspections(seeder.connection, "plate", (first, second), "ada")
+    assert [add_golden(seeder.connection, image) for image in images] == [True, True]
+    assert [add_golden(seeder.connection, image) for image in images] == [False, False]
     golden = list_golden(seeder.connection, "plate")
     assert [(image.label, image.name) for image in golden] == [("dent", "L1/S2"), ("ok", "L1/S1")]
     found = draft(seeder.connection, "plate")
