@@ -24,7 +24,7 @@ from inspection.images import ImageStore
 from inspection.quality.intervals import clopper_pearson
 from inspection.records.database import open_records, read_records
 from inspection.records.deployments import get_model, model_in_service
-from inspection.records.gates import store_gate
+from inspection.records.gates import LATENCY, store_gate
 from inspection.records.queries import latest_timings_ms
 from inspection.records.stored_images import list_golden
 from inspection.records.tables import images, imported_images, inspections
@@ -215,7 +215,7 @@ def _latency(detector: Detector, sample: Frame | None, deadline_ms: float, rest_
     detail = f"99 % of {LATENCY_RUNS} inspections of a frame of {frame.width}×{frame.height} within {detector_ms:.1f} ms"
     if rest_ms:
         detail += f", and of {len(rest_ms)} parts the rest of the way within {way_ms:.1f} ms"
-    return Check("latency", detector_ms + way_ms <= deadline_ms, f"{detail}; the deadline is {deadline_ms:g} ms")
+    return Check(LATENCY, detector_ms + way_ms <= deadline_ms, f"{detail}; the deadline is {deadline_ms:g} ms")
 
 
 def _p99(values: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shadow_messages import found_fast
 from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
@@ -143,7 +144,11 @@ def test_models_gates_rollbacks_and_shadows_say_what_is_missing(config: Path, re
     rolled = station(config, "rollback", "--product", "plate", "--reason", "escapes")
     assert "no other model was in service for plate on station before" in refusal(rolled)
 
-    said(station(config, "shadow", "start", "cd" * 32, "--product", "plate", "--reason", "better?"))
+    start = ("shadow", "start", "cd" * 32, "--product", "plate", "--reason", "better?")
+    assert "has not passed the latency check of a gate on station" in refusal(station(config, *start))
+    found_fast(records, "station", "plate")
+    records.commit()
+    said(station(config, *start))
     listed = said(station(config, "shadow", "list"))
     assert "running" in listed
     assert "agreed on 0 of 0 parts" in listed

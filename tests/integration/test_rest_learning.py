@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from shadow_messages import verdict
+from shadow_messages import found_fast, verdict
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
@@ -230,6 +230,9 @@ def test_a_challenger_and_where_it_differs(api: TestClient, seeder, digests) -> 
     assert code(api.post("/api/v1/shadows", json=wanted | {"model": gated})) == (409, "no_challenger")
     assert code(api.post("/api/v1/shadows", json=wanted | {"model": "ef" * 32})) == (404, "unknown_model")
     assert code(api.post("/api/v1/shadows/stop", json={"product": "plate"})) == (404, "no_shadow")
+    assert code(api.post("/api/v1/shadows", json=wanted)) == (409, "no_challenger"), "nobody knows how long it takes"
+    found_fast(seeder.connection, "st-1", "plate", other)
+    seeder.connection.commit()
     started = api.post("/api/v1/shadows", json=wanted)
     assert (started.status_code, started.json()["model"], started.json()["ended_at"]) == (201, other, None)
     assert api.get("/api/v1/shadows").json()["items"] == [started.json()]
