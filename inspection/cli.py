@@ -11,7 +11,7 @@ import typer
 
 from inspection import cli_training
 from inspection import config as configuration
-from inspection.cli_options import OPERATOR, ByOption, ConfigOption, ReasonOption, run_or_explain
+from inspection.cli_options import OPERATOR, ByOption, ConfigOption, OverrideOption, ReasonOption, run_or_explain
 
 app = typer.Typer(
     name="station",
@@ -115,9 +115,7 @@ def deploy(
     product: Annotated[str, typer.Option(help="Part number of the product that the model shall decide for.")],
     reason: ReasonOption,
     by: ByOption = OPERATOR,
-    override: Annotated[
-        str | None, typer.Option(metavar="WHY", help="Deploy a model that does not pass its gate, and record why.")
-    ] = None,
+    override: OverrideOption = None,
 ) -> None:
     """Gate a model and put it in service for a product; the inspector takes it over between two parts."""
     from inspection.deploying import deploy_artifact

@@ -11,12 +11,30 @@ import typer
 from sqlalchemy.exc import OperationalError
 
 from cameras.errors import CameraError
+from inspection.commands import check_reason, check_text
 from inspection.errors import StationError
 
+
+def _for_the_record(check: Callable[[str], str]) -> Callable[[str | None], str | None]:
+    """The callback of an option that goes into the records as ``check`` returns it."""
+
+    def callback(text: str | None) -> str | None:
+        try:
+            return None if text is None else check(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return callback
+
+
+_REASON = _for_the_record(check_reason)
 ConfigOption = Annotated[Path, typer.Option("--config", help="The station's configuration file.")]
 ProductOption = Annotated[str, typer.Option(help="Part number of the product.")]
-ReasonOption = Annotated[str, typer.Option(help="Why, for the record.")]
-ByOption = Annotated[str, typer.Option(help="Who, for the record.")]
+ReasonOption = Annotated[str, typer.Option(help="Why, for the record.", callback=_REASON)]
+ByOption = Annotated[str, typer.Option(help="Who, for the record.", callback=_for_the_record(check_text))]
+OverrideOption = Annotated[
+    str | None, typer.Option(metavar="WHY", help="Deploy a model that does not pass its gate, and record why.", callback=_REASON)
+]
 OPERATOR = os.environ.get("USER", "operator")
 
 

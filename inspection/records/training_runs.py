@@ -149,8 +149,10 @@ def beat(connection: Connection, run: TrainingRun, stage: str, done: int, steps:
 def end_run(
     connection: Connection, run: TrainingRun, state: RunState, log: str, model: str | None = None, error: str | None = None
 ) -> TrainingRun | None:
-    """Record how the run ended. None if it is not the caller's any more."""
-    return _write(connection, run, state=state, log=log[-MAX_LOG:], model=model, error=error, ended_at=datetime.now(UTC))
+    """Record how the run ended, and how far ``run`` was then. None if it is not the caller's any more."""
+    reached = {"stage": run.stage, "done": run.done, "steps": run.steps}
+    ended = {"state": state, "log": log[-MAX_LOG:], "model": model, "error": error, "ended_at": datetime.now(UTC)}
+    return _write(connection, run, **reached, **ended)
 
 
 def give_back_run(connection: Connection, run: TrainingRun, log: str) -> None:

@@ -15,14 +15,13 @@ from inspection.errors import ModelError
 from inspection.records import deployments, shadows
 from inspection.records.gates import list_gates, request_gate
 from inspection.web.context import Context, InContext, Records
-from inspection.web.names import By, Digest, Name, Reason
+from inspection.web.names import By, Digest, Name, Reason, Why
 from inspection.web.problems import Problem, conflict_as, documented, not_found_as
 from inspection.web.routes_inspections import MAX_NUMBER
 
 router = APIRouter(prefix="/api/v1", tags=["models"], responses=documented())
 
 ModelDigest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Why = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class NewGate(BaseModel):

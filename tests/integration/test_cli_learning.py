@@ -76,6 +76,10 @@ def test_from_a_label_to_a_training_run(config: Path, records) -> None:
     assert label_history(records, 1)[0].regions == (Box(1, 2, 3, 4),)
     records.rollback()
     assert "region '1,2' is not X,Y,WIDTH,HEIGHT" in refusal(station(config, "label", "1", "dent", "--region", "1,2"))
+    told = station(config, "label", "1", "dent", "--by", "a\x1b")
+    assert told.exit_code == 2
+    assert "no control characters" in told.stderr
+    assert station(config, "label", "1", "dent", "--reason", "a\x1b").exit_code == 2
     assert "inspection 99 is not recorded" in refusal(station(config, "label", "99", "ok"))
 
     first_line = said(station(config, "training-set", "create", "--product", "plate", "--by", "ada")).splitlines()[0]

@@ -28,6 +28,27 @@ def code(response) -> tuple[int, str]:
     return response.status_code, response.json()["code"]
 
 
+def test_who_and_why_have_no_control_characters(api: TestClient, seeder) -> None:
+    """PostgreSQL stores no NUL, and no command line takes one."""
+    seeder.inspection("L1", "S1")
+    seeder.connection.commit()
+    for path, body in (
+        ("inspections/1/labels", {"label": "ok"}),
+        ("training-sets", {"product": "plate"}),
+        ("training-runs", {"training_set": "ab" * 32}),
+        (f"models/{'ab' * 32}/gates", {}),
+    ):
+        for by in ("a\0", "a\nb", "\x1b[31m"):
+            refused = api.post(f"/api/v1/{path}", json=body | {"by": by})
+            assert code(refused) == (422, "invalid_request"), path
+            assert "body.by: must have no control characters, has " in refused.json()["detail"]
+    deployment = BY | {"product": "plate", "model": "ab" * 32}
+    for why in ({"reason": "\0"}, {"reason": "a", "override": "\0"}):
+        assert code(api.post("/api/v1/deployments", json=deployment | why)) == (422, "invalid_request")
+    lines = api.post("/api/v1/inspections/1/labels", json=BY | {"label": "ok", "reason": "dust\n\tand light: ü, 检, 🙂"})
+    assert lines.json()["reason"] == "dust\n\tand light: ü, 检, 🙂"
+
+
 def test_labels_are_given_and_read_back(api: TestClient, seeder) -> None:
     seq = seeder.inspection("L1", "S1", Verdict.FAIL)
     seeder.image(seq, ImageKind.FRAME, np.zeros((48, 64), np.uint8), "Mono8")
