@@ -183,14 +183,13 @@ def start(
             help="Longer side of the network's input; without it, several are tried.",
         ),
     ] = None,
-    algorithm: Annotated[str, typer.Option(help="How to learn.")] = "patchcore",
 ) -> None:
     """Ask for a model; the station's trainer makes it."""
     from inspection.records.training_runs import request_run
 
     def action() -> None:
         with _writing(config) as (loaded, connection):
-            run = request_run(connection, loaded.station.name, training_set, by, reason, seed, size, algorithm)
+            run = request_run(connection, loaded.station.name, training_set, by, reason, seed, size)
         typer.echo(f"training run {run.training_run_id} is queued")
 
     run_or_explain(action)

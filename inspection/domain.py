@@ -297,7 +297,7 @@ class TrainingRun:
     station: str
     product: str
     training_set: str
-    settings: dict[str, int | str]
+    settings: dict[str, int]
     state: RunState
     stage: str
     done: int

@@ -10,9 +10,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
+import msgspec
 from sqlalchemy import Connection, and_, exists, select
 
 from inspection.domain import MIN_IMAGES, OK, ImageKind, Member, Side, Source, Verdict
@@ -29,13 +29,22 @@ VALIDATION_SHARE = 0.2
 _FOLDER = "folder:"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Draft:
-    """What may be frozen: the members, and what a person should know before a model learns from them."""
+    """What may be frozen: the members, and what a person should know before a model learns from them.
+
+    ``document`` is the canonical JSON. It is written here, because in the transaction that freezes it the recorder waits.
+    """
 
     product: str
     members: tuple[Member, ...]
     warnings: tuple[str, ...]
+    document: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        content = {"product": self.product, "members": msgspec.to_builtins(self.members)}
+        written = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        object.__setattr__(self, "document", written)
 
     @property
     def sizes(self) -> dict[str, dict[str, int]]:
@@ -44,13 +53,7 @@ class Draft:
             counts[member.side][member.label] += 1
         return {side: dict(sorted(counted.items())) for side, counted in counts.items()}
 
-    @cached_property
-    def document(self) -> str:
-        """The canonical JSON."""
-        content = {"product": self.product, "members": [asdict(member) for member in self.members]}
-        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-    @cached_property
+    @property
     def digest(self) -> str:
         return hashlib.sha256(self.document.encode()).hexdigest()
 

@@ -101,8 +101,8 @@ def _train(config: Config, run: TrainingRun, members: tuple[Member, ...], progre
         deadline_ms = DETECTOR_SHARE * config.recipe(run.product).deadline_ms
         make = partial(train_within, deadline_ms)
     else:
-        make = partial(train, design=sized(int(longer_side)))
-    model = make(images, run.product, config.models_dir, seed=int(run.settings["seed"]), progress=progress, rejects=rejects)
+        make = partial(train, design=sized(longer_side))
+    model = make(images, run.product, config.models_dir, seed=run.settings["seed"], progress=progress, rejects=rejects)
     return Made(str(model.path), model.digest, model.skipped)
 
 

@@ -19,7 +19,6 @@ from inspection.records.training_sets import get_training_set
 EXPIRED_S = 5.0
 """A trainer that did not beat for so long is dead, and its run may be claimed again."""
 MAX_ATTEMPTS = 3
-ALGORITHMS = ("patchcore",)
 MAX_LOG = 20_000
 _OVER = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
 
@@ -32,18 +31,13 @@ def request_run(
     reason: str,
     seed: int = 0,
     longer_side: int | None = None,
-    algorithm: str = ALGORITHMS[0],
 ) -> TrainingRun:
-    """Queue a run. NotFound if there is no such training set, Conflict if the algorithm is not known.
+    """Queue a run. NotFound if there is no such training set.
 
     ``longer_side`` of the network's input, in pixels; without it, the training finds the best design for the product.
     """
     product = get_training_set(connection, training_set).product
-    if algorithm not in ALGORITHMS:
-        raise Conflict(f"algorithm {algorithm!r} is not known here; choose one of {', '.join(ALGORITHMS)}")
-    settings: dict[str, int | str] = {"algorithm": algorithm, "seed": seed}
-    if longer_side is not None:
-        settings["longer_side"] = longer_side
+    settings = {"seed": seed} if longer_side is None else {"seed": seed, "longer_side": longer_side}
     values = {
         "station": station,
         "product": product,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from inspection.domain import MAX_SEED, MAX_SIDE, MIN_SIDE, Member, TrainingRun, TrainingSet
 from inspection.images import ImageStore
-from inspection.records.training_runs import ALGORITHMS, cancel_run, get_run, list_runs, request_run
+from inspection.records.training_runs import cancel_run, get_run, list_runs, request_run
 from inspection.records.training_sets import freeze, get_training_set, list_training_sets, members_of
 from inspection.training_set import checked, draft
 from inspection.web.context import InContext, Records
@@ -44,7 +44,6 @@ class NewTrainingRun(BaseModel):
     reason: Reason = ""
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     longer_side: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE)
-    algorithm: Name = ALGORITHMS[0]
 
 
 class Cancellation(BaseModel):
@@ -100,20 +99,11 @@ def show_training_set(training_set: Digest, records: Records) -> TrainingSetWith
         return TrainingSetWithMembers(get_training_set(records, training_set), members_of(records, training_set))
 
 
-@router.post("/training-runs", status_code=HTTPStatus.CREATED, responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
+@router.post("/training-runs", status_code=HTTPStatus.CREATED, responses=documented(HTTPStatus.NOT_FOUND))
 def start_training_run(new: NewTrainingRun, context: InContext) -> TrainingRun:
     """Ask for a model; the station's trainer makes it."""
-    with not_found_as("unknown_training_set"), conflict_as("unknown_algorithm"), context.writer.begin() as connection:
-        return request_run(
-            connection,
-            context.settings.station,
-            new.training_set,
-            new.by,
-            new.reason,
-            new.seed,
-            new.longer_side,
-            new.algorithm,
-        )
+    with not_found_as("unknown_training_set"), context.writer.begin() as connection:
+        return request_run(connection, context.settings.station, new.training_set, new.by, new.reason, new.seed, new.longer_side)
 
 
 @router.get("/training-runs")

@@ -97,10 +97,9 @@ def test_a_training_set_and_its_runs(api: TestClient, seeder, engine: Engine) ->
     wanted = BY | {"training_set": digest, "reason": "dents", "seed": 3, "longer_side": 160}
     queued = api.post("/api/v1/training-runs", json=wanted)
     assert (queued.status_code, queued.json()["state"]) == (201, "queued")
-    assert queued.json()["settings"] == {"algorithm": "patchcore", "longer_side": 160, "seed": 3}
+    assert queued.json()["settings"] == {"longer_side": 160, "seed": 3}
     number = queued.json()["training_run_id"]
     assert code(api.post("/api/v1/training-runs", json=wanted | {"longer_side": 95})) == (422, "invalid_request")
-    assert code(api.post("/api/v1/training-runs", json=wanted | {"algorithm": "magic"})) == (409, "unknown_algorithm")
     assert code(api.post("/api/v1/training-runs", json=wanted | {"training_set": "ab" * 32})) == (404, "unknown_training_set")
     with engine.begin() as connection:
         assert claim_run(connection, "st-1").training_run_id == number, "the station of the settings"
@@ -108,7 +107,7 @@ def test_a_training_set_and_its_runs(api: TestClient, seeder, engine: Engine) ->
     asked = api.post(f"/api/v1/training-runs/{number}/cancel", json={"by": "bob"}).json()
     assert (asked["state"], asked["cancelled_by"]) == ("running", "bob")
     without = api.post("/api/v1/training-runs", json=BY | {"training_set": digest}).json()
-    assert without["settings"] == {"algorithm": "patchcore", "seed": 0}
+    assert without["settings"] == {"seed": 0}
     waiting = without["training_run_id"]
     assert api.post(f"/api/v1/training-runs/{waiting}/cancel", json=BY).json()["state"] == "cancelled"
     assert code(api.post(f"/api/v1/training-runs/{waiting}/cancel", json=BY)) == (409, "training_run_over")
