@@ -205,7 +205,10 @@ class _Attempt:
             self._step = message
 
         command = ["training", "perform", str(self._run.training_run_id)]
-        code, errors = self._supervise(command, take)
+        try:
+            code, errors = self._supervise(command, take)
+        except OSError as error:
+            return Failed(f"the training process cannot be started: {error}; is there enough memory?")
         if results:
             return results[-1]
         ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
@@ -225,6 +228,9 @@ class _Attempt:
         except _Stopped:
             # The model is made; to train it again would bring nothing.
             self._say("the trainer was stopped before the gate was done; gate the model with `station gate`")
+            return
+        except OSError as error:
+            self._say(f"the gate cannot be started: {error}; gate the model with `station gate`")
             return
         for line in (*said, *errors.splitlines()):
             self._say(line)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from inspection.domain import Deployment, Model, Rollback
 from inspection.errors import Conflict, GateNotPassed, NotFound
@@ -52,6 +53,7 @@ def deploy_gated(
 ) -> Deployment:
     """``deploy``, if ``why_not`` has nothing against it, or else for the reason in ``override``. Raises GateNotPassed."""
     get_model(connection, model)
+    _locked(connection, station, product)
     problem = why_not(connection, station, product, model)
     if problem is not None and not override:
         raise GateNotPassed(
@@ -98,8 +100,7 @@ def rollback(connection: Connection, station: str, product: str, wanted: Rollbac
 
     It needs no gate: it was in service. Conflict if another model was put in service meanwhile.
     """
-    # In PostgreSQL a second rollback waits here for the first one, and then finds it.
-    in_service = connection.execute(_in_service(station, product).with_for_update()).first()
+    in_service = _locked(connection, station, product)
     if in_service is None or next_rollback(connection, station, product) != wanted:
         present = "no model" if in_service is None else f"model {in_service.model[:12]}"
         raise Conflict(
@@ -122,8 +123,8 @@ def deploy(
 ) -> Deployment:
     """Put a registered model in service: the former deployment ends and the new one starts at the same instant.
 
-    NotFound if the model is not registered, Conflict if it was made for another product. Asks for no gate; ``override``
-    and ``taken_out`` are recorded.
+    NotFound if the model is not registered, Conflict if it was made for another product or another one is deployed at the same
+    moment. Asks for no gate; ``override`` and ``taken_out`` are recorded.
     """
     registered = get_model(connection, model)
     if registered.product != product:
@@ -140,24 +141,23 @@ def deploy(
         .where(shadows.c.station == station, shadows.c.model == model, shadows.c.ended_at.is_(None))
         .values(ended_at=now)
     )
-    row = (
-        connection.execute(
-            insert(deployments)
-            .values(
-                station=station,
-                product=product,
-                model=model,
-                deployed_at=now,
-                deployed_by=deployed_by,
-                reason=reason,
-                override=override,
-                taken_out=taken_out,
-            )
-            .returning(*deployments.c)
-        )
-        .mappings()
-        .one()
-    )
+    values = {
+        "station": station,
+        "product": product,
+        "model": model,
+        "deployed_at": now,
+        "deployed_by": deployed_by,
+        "reason": reason,
+        "override": override,
+        "taken_out": taken_out,
+    }
+    try:
+        row = connection.execute(insert(deployments).values(**values).returning(*deployments.c)).mappings().one()
+    except IntegrityError:
+        raise Conflict(
+            f"another model was put in service for {product} at the same moment; look at the deployments, and deploy "
+            "again if it is still needed"
+        ) from None
     return Deployment(**row)
 
 
@@ -173,6 +173,13 @@ def list_deployments(connection: Connection, station: str) -> tuple[Deployment, 
         select(deployments).where(deployments.c.station == station).order_by(deployments.c.deployment_id.desc())
     ).mappings()
     return tuple(Deployment(**row) for row in rows)
+
+
+def _locked(connection: Connection, station: str, product: str) -> Deployment | None:
+    """``model_in_service`` until the transaction ends: in PostgreSQL who deploys at the same time waits, and then finds this
+    one; SQLite has one writer."""
+    row = connection.execute(_in_service(station, product).with_for_update()).mappings().one_or_none()
+    return None if row is None else Deployment(**row)
 
 
 def _in_service(station: str, product: str) -> Select[Any]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
-from sqlalchemy import Engine, insert
+from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.exc import IntegrityError
 
-from inspection.domain import Model
+from inspection.domain import Check, Deployment, Model
 from inspection.errors import Conflict, NotFound
 from inspection.records import deployments, tables
+from inspection.records.gates import store_gate
 
 
 def _model(digest: str, product: str = "plate", path: str = "models/one") -> Model:
@@ -138,24 +140,60 @@ def test_a_rollback_is_refused_when_another_model_came_meanwhile(seeder, model: 
         deployments.rollback(seeder.connection, "st-1", "plate", wanted, "bob", "escapes")
 
 
+def _together(engine: Engine, *changes: Callable[[Connection], Deployment]) -> list[str]:
+    """The models that transactions at the same time put in service; ``refused`` for a Conflict."""
+    begun, outcomes = threading.Barrier(len(changes)), []
+
+    def carry_out(change: Callable[[Connection], Deployment]) -> None:
+        begun.wait()
+        try:
+            with engine.begin() as mine:
+                outcomes.append(change(mine).model[:2])
+        except Conflict:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=carry_out, args=(change,)) for change in changes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(outcomes)
+
+
 def test_of_two_rollbacks_at_the_same_time_one_is_refused(engine: Engine, seeder, model: Callable[[str], str]) -> None:
     for digits in ("aa", "bb", "cc"):
         _deployed(seeder, model(digits))
     wanted = deployments.next_rollback(seeder.connection, "st-1", "plate")
     seeder.connection.commit()
-    together, outcomes = threading.Barrier(2), []
+    rollback = partial(deployments.rollback, station="st-1", product="plate", wanted=wanted, by="bob", reason="escapes")
+    assert _together(engine, rollback, rollback) == ["bb", "refused"]
 
-    def roll_back() -> None:
-        together.wait()
-        try:
-            with engine.begin() as mine:
-                outcomes.append(deployments.rollback(mine, "st-1", "plate", wanted, "bob", "escapes").model[:2])
-        except Conflict:
-            outcomes.append("refused")
 
-    threads = [threading.Thread(target=roll_back) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(outcomes) == ["bb", "refused"]
+def test_of_two_models_that_were_gated_against_the_same_one_the_first_decides(
+    engine: Engine, seeder, model: Callable[[str], str]
+) -> None:
+    former = model("aa")
+    _deployed(seeder, former)
+    for digits in ("bb", "cc"):
+        store_gate(seeder.connection, "st-1", "plate", model(digits), [Check("parity", True, "")], former, "ada")
+    seeder.connection.commit()
+    changes = [
+        partial(deployments.deploy_gated, station="st-1", product="plate", model=digits * 32, deployed_by="ada", reason="better")
+        for digits in ("bb", "cc")
+    ]
+    outcomes = _together(engine, *changes)
+    assert outcomes in (["bb", "refused"], ["cc", "refused"])
+    assert deployments.model_in_service(seeder.connection, "st-1", "plate").model[:2] == outcomes[0]
+
+
+def test_two_first_models_at_the_same_time_are_one_in_service(engine: Engine, seeder, model: Callable[[str], str]) -> None:
+    changes = [
+        partial(deployments.deploy, station="st-1", product="plate", model=model(digits), deployed_by="ada", reason="first")
+        for digits in ("aa", "bb")
+    ]
+    seeder.connection.commit()
+    outcomes = _together(engine, *changes)
+    in_service = deployments.model_in_service(seeder.connection, "st-1", "plate")
+    assert in_service is not None
+    assert in_service.model[:2] in outcomes
+    assert len(deployments.list_deployments(seeder.connection, "st-1")) == sum(each != "refused" for each in outcomes)
