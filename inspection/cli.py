@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from inspection import cli_training
+from inspection import cli_models, cli_training
 from inspection import config as configuration
-from inspection.cli_options import OPERATOR, ByOption, ConfigOption, ReasonOption, run_or_explain
+from inspection.cli_options import OPERATOR, PASS_ON, ByOption, ConfigOption, OverrideOption, ReasonOption, run_or_explain
 
 app = typer.Typer(
     name="station",
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_training.app)
+app.add_typer(cli_models.app)
 
 ConfigArgument = Annotated[Path, typer.Argument(help="The station's configuration file, such as deploy/station.toml.")]
 
@@ -77,32 +78,32 @@ def cameras(
     run_or_explain(lambda: print_cameras(configuration.load(config) if config else None, producer or [], features))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+@app.command(context_settings=PASS_ON)
 def train(context: typer.Context) -> None:
     """Train a model from a folder of images; see `station train --help`."""
     # Another process, because torch is imported nowhere else.
     os.execv(sys.executable, [sys.executable, "-m", "training", "train", *context.args])  # noqa: S606
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+@app.command(context_settings=PASS_ON)
 def evaluate(context: typer.Context) -> None:
     """Train on a folder's good images and measure on its test images; see `station evaluate --help`."""
     os.execv(sys.executable, [sys.executable, "-m", "training", "evaluate", *context.args])  # noqa: S606
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+@app.command(context_settings=PASS_ON)
 def check(context: typer.Context) -> None:
     """Check a folder of images before training; see `station check --help`."""
     os.execv(sys.executable, [sys.executable, "-m", "training", "check", *context.args])  # noqa: S606
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+@app.command(context_settings=PASS_ON)
 def claims(context: typer.Context) -> None:
     """Say what a model's thresholds can claim and how surely; see `station claims --help`."""
     os.execv(sys.executable, [sys.executable, "-m", "training", "claims", *context.args])  # noqa: S606
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+@app.command(context_settings=PASS_ON)
 def bench(context: typer.Context) -> None:
     """Compare the station's detector with its peers on folders of images; see `station bench --help`."""
     os.execv(sys.executable, [sys.executable, "-m", "training", "bench", *context.args])  # noqa: S606
@@ -115,9 +116,7 @@ def deploy(
     product: Annotated[str, typer.Option(help="Part number of the product that the model shall decide for.")],
     reason: ReasonOption,
     by: ByOption = OPERATOR,
-    override: Annotated[
-        str | None, typer.Option(metavar="WHY", help="Deploy a model that does not pass its gate, and record why.")
-    ] = None,
+    override: OverrideOption = None,
 ) -> None:
     """Gate a model and put it in service for a product; the inspector takes it over between two parts."""
     from inspection.deploying import deploy_artifact

@@ -1,49 +1,37 @@
-"""The ``station`` commands that teach the station: label, training-set, training-run, golden, models, gate, rollback, shadow."""
+"""The ``station`` commands that teach the station: label, training-set, training-run."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import Connection
 
-from inspection import config as configuration
-from inspection.cli_options import OPERATOR, ByOption, ConfigOption, ProductOption, ReasonOption, run_or_explain
-from inspection.config import Config
-from inspection.domain import Box, Gate, TrainingRun, TrainingSet
+from inspection.cli_options import (
+    OPERATOR,
+    PASS_ON,
+    ByOption,
+    ConfigOption,
+    ProductOption,
+    ReasonOption,
+    reading,
+    run_or_explain,
+    writing,
+)
+from inspection.domain import MAX_SEED, MAX_SIDE, MIN_SIDE, Box, TrainingRun, TrainingSet
 from inspection.errors import ConfigError
 
 app = typer.Typer()
 training_set = typer.Typer(help="What models learn from: frozen lists of images and labels.", no_args_is_help=True)
 training_run = typer.Typer(help="Trainings: requested here, carried out by the trainer.", no_args_is_help=True)
-golden = typer.Typer(help="Images that every model must judge right before it may decide.", no_args_is_help=True)
-shadow = typer.Typer(help="Challengers that judge live parts without effect.", no_args_is_help=True)
 app.add_typer(training_set, name="training-set")
 app.add_typer(training_run, name="training-run")
-app.add_typer(golden, name="golden")
-app.add_typer(shadow, name="shadow")
 
-_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 SetArgument = Annotated[
     str, typer.Argument(metavar="TRAINING_SET", help="Digest of the training set, as `training-set create` told.")
 ]
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Digest of the model, as `station models` lists it.")]
 RunArgument = Annotated[int, typer.Argument(metavar="RUN", help="Number of the run, as `training-run list` lists it.")]
-
-
-@contextmanager
-def _records(config: Path) -> Iterator[tuple[Config, Connection]]:
-    """The configuration and one transaction on its records."""
-    from inspection.records.database import open_records
-
-    loaded = configuration.load(config)
-    with open_records(loaded) as engine, engine.begin() as connection:
-        yield loaded, connection
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------
@@ -65,7 +53,7 @@ def label(
 
     def action() -> None:
         boxes = tuple(_box(text) for text in region or ())
-        with _records(config) as (_, connection):
+        with writing(config) as (_, connection):
             added = add_label(connection, seq, label, by, reason, boxes)
         typer.echo(f"inspection {seq} is {added.label}, said {by}")
 
@@ -83,7 +71,7 @@ def _box(text: str) -> Box:
 # --- training sets ----------------------------------------------------------------------------------------------------
 
 
-@training_set.command(name="import", context_settings=_PASS_ON)
+@training_set.command(name="import", context_settings=PASS_ON)
 def import_good(context: typer.Context) -> None:
     """Take the good images of a folder into the image store; see `station training-set import --help`."""
     os.execv(sys.executable, [sys.executable, "-m", "training", "import", *context.args])  # noqa: S606
@@ -97,8 +85,11 @@ def create(config: ConfigOption, product: ProductOption, by: ByOption = OPERATOR
     from inspection.training_set import checked, draft
 
     def action() -> None:
-        with _records(config) as (loaded, connection):
-            _print_set(freeze(connection, checked(draft(connection, product), ImageStore(loaded.image_dir)), by))
+        with reading(config) as (loaded, connection):
+            ready = checked(draft(connection, product), ImageStore(loaded.image_dir))
+        with writing(config) as (_, connection):
+            frozen = freeze(connection, ready, by)
+        _print_set(frozen)
 
     run_or_explain(action)
 
@@ -113,10 +104,12 @@ def show(
     from inspection.records.training_sets import get_training_set, members_of
 
     def action() -> None:
-        with _records(config) as (_, connection):
-            _print_set(get_training_set(connection, training_set))
-            for member in members_of(connection, training_set) if members else ():
-                typer.echo(f"{member.sha256} {member.side:<10} {member.label:<12} {member.source:<6} {member.name}")
+        with reading(config) as (_, connection):
+            found = get_training_set(connection, training_set)
+            listed = members_of(connection, training_set) if members else ()
+        _print_set(found)
+        for member in listed:
+            typer.echo(f"{member.sha256} {member.side:<10} {member.label:<12} {member.source:<6} {member.name}")
 
     run_or_explain(action)
 
@@ -127,9 +120,10 @@ def list_sets(config: ConfigOption, product: Annotated[str | None, typer.Option(
     from inspection.records.training_sets import list_training_sets
 
     def action() -> None:
-        with _records(config) as (_, connection):
-            for found in list_training_sets(connection, product, 100):
-                typer.echo(f"{found.training_set} {found.created_at:%F %T} {found.product:<12} {_sizes(found)}")
+        with reading(config) as (_, connection):
+            listed = list_training_sets(connection, product, 100)
+        for found in listed:
+            typer.echo(f"{found.training_set} {found.created_at:%F %T} {found.product:<12} {_sizes(found)}")
 
     run_or_explain(action)
 
@@ -157,16 +151,23 @@ def start(
     config: ConfigOption,
     reason: ReasonOption = "",
     by: ByOption = OPERATOR,
-    seed: Annotated[int, typer.Option(help="Same set, settings and seed, same scores.")] = 0,
-    size: Annotated[int, typer.Option(metavar="PIXELS", min=96, max=1024, help="Longer side of the network's input.")] = 320,
-    algorithm: Annotated[str, typer.Option(help="How to learn.")] = "patchcore",
+    seed: Annotated[int, typer.Option(help="Same set, settings and seed, same scores.", min=0, max=MAX_SEED)] = 0,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            min=MIN_SIDE,
+            max=MAX_SIDE,
+            help="Longer side of the network's input; without it, several are tried.",
+        ),
+    ] = None,
 ) -> None:
     """Ask for a model; the station's trainer makes it."""
     from inspection.records.training_runs import request_run
 
     def action() -> None:
-        with _records(config) as (loaded, connection):
-            run = request_run(connection, loaded.station.name, training_set, by, reason, seed, size, algorithm)
+        with writing(config) as (loaded, connection):
+            run = request_run(connection, loaded.station.name, training_set, by, reason, seed, size)
         typer.echo(f"training run {run.training_run_id} is queued")
 
     run_or_explain(action)
@@ -180,9 +181,10 @@ def list_training_runs(
     from inspection.records.training_runs import list_runs
 
     def action() -> None:
-        with _records(config) as (_, connection):
-            for run in list_runs(connection, product, 100):
-                typer.echo(_run_line(run))
+        with reading(config) as (_, connection):
+            listed = list_runs(connection, product, 100)
+        for run in listed:
+            typer.echo(_run_line(run))
 
     run_or_explain(action)
 
@@ -193,7 +195,7 @@ def show_run(run: RunArgument, config: ConfigOption) -> None:
     from inspection.records.training_runs import get_run
 
     def action() -> None:
-        with _records(config) as (_, connection):
+        with reading(config) as (_, connection):
             found = get_run(connection, run)
         typer.echo(_run_line(found))
         typer.echo(found.log, nl=False)
@@ -207,7 +209,7 @@ def cancel(run: RunArgument, config: ConfigOption, by: ByOption = OPERATOR) -> N
     from inspection.records.training_runs import cancel_run
 
     def action() -> None:
-        with _records(config) as (_, connection):
+        with writing(config) as (_, connection):
             found = cancel_run(connection, run, by)
         typer.echo(f"training run {run} is {found.state}" + ("; the trainer ends it" if found.ended_at is None else ""))
 
@@ -220,170 +222,3 @@ def _run_line(run: TrainingRun) -> str:
     )
     line += f" attempt {run.attempts}"
     return line + (f" model {run.model}" if run.model else "") + (f" error: {run.error}" if run.error else "")
-
-
-# --- models -----------------------------------------------------------------------------------------------------------
-
-
-@app.command()
-def models(config: ConfigOption) -> None:
-    """Registered models, newest first: what their gates said, and which are in service."""
-    from inspection.records.deployments import list_deployments, list_models
-    from inspection.records.gates import latest_gate
-
-    def action() -> None:
-        with _records(config) as (loaded, connection):
-            station = loaded.station.name
-            serving = {item.model for item in list_deployments(connection, station) if item.ended_at is None}
-            for model in list_models(connection):
-                gate = latest_gate(connection, station, model.model)
-                passed = "not gated" if gate is None else "gate passed" if gate.passed else "gate not passed"
-                service = "  in service" if model.model in serving else ""
-                typer.echo(f"{model.model} {model.created_at:%F %T} {model.product:<12} {passed}{service}  {model.algorithm}")
-
-    run_or_explain(action)
-
-
-@app.command()
-def gate(model: ModelArgument, config: ConfigOption, by: ByOption = OPERATOR) -> None:
-    """Check a registered model on this machine; ends with 1 if it does not pass."""
-
-    def action() -> None:
-        from inspection.gate import gate_model
-
-        result = gate_model(configuration.load(config), model, by)
-        for line in gate_lines(result):
-            typer.echo(line)
-        if not result.passed:
-            raise typer.Exit(1)
-
-    run_or_explain(action)
-
-
-def gate_lines(gate: Gate) -> Iterator[str]:
-    """A gate in words."""
-    yield f"gate {'passed' if gate.passed else 'not passed'}: model {gate.model}"
-    for check in gate.checks:
-        yield f"  {check.check:<10} {'passed' if check.passed else 'FAILED'}  {check.detail}"
-
-
-@app.command()
-def rollback(config: ConfigOption, product: ProductOption, reason: ReasonOption, by: ByOption = OPERATOR) -> None:
-    """Put the model in service again that decided before the present one."""
-    from inspection.deploying import roll_back
-
-    def action() -> None:
-        deployment = roll_back(configuration.load(config), product, by, reason)
-        typer.echo(f"{deployment.model} decides for {product} again since {deployment.deployed_at:%F %T} UTC")
-
-    run_or_explain(action)
-
-
-# --- golden images ----------------------------------------------------------------------------------------------------
-
-
-@golden.command(name="import", context_settings=_PASS_ON)
-def import_golden(context: typer.Context) -> None:
-    """Take the images in test/* of a folder as golden ones; see `station golden import --help`."""
-    os.execv(sys.executable, [sys.executable, "-m", "training", "import", "--golden", *context.args])  # noqa: S606
-
-
-@golden.command()
-def add(
-    seqs: Annotated[list[int], typer.Argument(metavar="SEQ...", help="Numbers of labelled inspections.")],
-    config: ConfigOption,
-    product: ProductOption,
-    by: ByOption = OPERATOR,
-) -> None:
-    """Put labelled inspections into the golden set, with their labels."""
-    from inspection.records.stored_images import add_golden_inspections
-
-    def action() -> None:
-        with _records(config) as (_, connection):
-            added = add_golden_inspections(connection, product, tuple(seqs), by)
-        typer.echo(f"{added} of {len(seqs)} are new in the golden set of {product}")
-
-    run_or_explain(action)
-
-
-@golden.command(name="list")
-def list_golden_images(config: ConfigOption, product: ProductOption) -> None:
-    """The golden set of a product."""
-    from inspection.records.stored_images import list_golden
-
-    def action() -> None:
-        with _records(config) as (_, connection):
-            for image in list_golden(connection, product):
-                typer.echo(f"{image.sha256} {image.label:<12} {image.name}")
-
-    run_or_explain(action)
-
-
-@golden.command()
-def remove(
-    sha256: Annotated[str, typer.Argument(help="The image, as `golden list` lists it.")],
-    config: ConfigOption,
-    product: ProductOption,
-) -> None:
-    """Take an image out of the golden set."""
-    from inspection.records.stored_images import remove_golden
-
-    def action() -> None:
-        with _records(config) as (_, connection):
-            remove_golden(connection, product, sha256)
-
-    run_or_explain(action)
-
-
-# --- shadows ----------------------------------------------------------------------------------------------------------
-
-
-@shadow.command(name="start")
-def start_challenger(
-    model: ModelArgument, config: ConfigOption, product: ProductOption, reason: ReasonOption, by: ByOption = OPERATOR
-) -> None:
-    """Let a model judge live parts beside the one in service, when the inspector has time."""
-    from inspection.records.shadows import start_shadow
-
-    _with_station(config, lambda station, connection: start_shadow(connection, station, product, model, by, reason))
-
-
-@shadow.command()
-def stop(config: ConfigOption, product: ProductOption) -> None:
-    """End the challenger of a product."""
-    from inspection.records.shadows import stop_shadow
-
-    _with_station(config, lambda station, connection: stop_shadow(connection, station, product))
-
-
-@shadow.command(name="list")
-def list_challengers(
-    config: ConfigOption,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Disagreements to list of the running ones.")] = 20,
-) -> None:
-    """Challengers, newest first: how often they agreed, and where those that are running differ."""
-    from inspection.records.shadows import disagreements, list_shadows, shadow_summary
-
-    def action() -> None:
-        with _records(config) as (loaded, connection):
-            for found in list_shadows(connection, loaded.station.name):
-                summary = shadow_summary(connection, found.model)
-                until = "running" if found.ended_at is None else f"until {found.ended_at:%F %T}"
-                typer.echo(f"{found.model} {found.product:<12} since {found.started_at:%F %T} {until}")
-                typer.echo(f"  agreed on {summary.agreed} of {summary.inspected} parts")
-                for each in disagreements(connection, found.model, 0, limit) if found.ended_at is None else ():
-                    said = f", labelled {each.label}" if each.label else ""
-                    typer.echo(
-                        f"  {each.seq} {each.lot} {each.serial}: {each.verdict} ({each.score:.3g}), "
-                        f"challenger {each.shadow_verdict} ({each.shadow_score:.3g}){said}"
-                    )
-
-    run_or_explain(action)
-
-
-def _with_station(config: Path, action: Callable[[str, Connection], object]) -> None:
-    def in_transaction() -> None:
-        with _records(config) as (loaded, connection):
-            action(loaded.station.name, connection)
-
-    run_or_explain(in_transaction)

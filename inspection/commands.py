@@ -6,6 +6,7 @@ both are msgspec JSON, tagged with the struct's name.
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, insert, select, update
@@ -62,6 +63,22 @@ def check_name(name: str) -> str:
     if name in {".", ".."}:
         raise ValueError(f"must not be {name!r}, which web addresses cannot carry")
     return name
+
+
+def check_text(text: str, breaks: str = "") -> str:
+    """Who did something or why, as given; ValueError if it has control characters other than ``breaks``.
+
+    Nobody can read those, and PostgreSQL and the command line take no NUL.
+    """
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in breaks:
+            raise ValueError(f"must have no control characters, has {character!r}; remove it")
+    return text
+
+
+def check_reason(text: str) -> str:
+    """``check_text`` for a reason, which may have several lines."""
+    return check_text(text, "\n\r\t")
 
 
 def execute(connection: Connection, command: Command) -> Reply:

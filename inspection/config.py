@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from cameras.simulator import PRODUCER
-from inspection.errors import ConfigError
+from inspection.errors import ConfigError, NotFound
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 
@@ -136,6 +136,14 @@ class Config(_Section):
 
     def product(self, part_number: str) -> ProductConfig | None:
         return next((product for product in self.products if product.part_number == part_number), None)
+
+    def recipe(self, part_number: str) -> ProductConfig:
+        """The product of this number; NotFound if it is not configured."""
+        product = self.product(part_number)
+        if product is None:
+            known = ", ".join(each.part_number for each in self.products)
+            raise NotFound(f"product {part_number!r} is not configured; the configuration names {known}; add its recipe there")
+        return product
 
     def producer(self, camera: CameraConfig) -> Path:
         return PRODUCER if camera.producer == "simulator" else Path(camera.producer)

@@ -7,19 +7,24 @@ from pathlib import Path
 from inspection.artifact import read_artifact
 from inspection.config import Config
 from inspection.domain import Deployment, Model
-from inspection.errors import NotFound
-from inspection.records.database import open_records
-from inspection.records.deployments import deploy_gated, former_model, get_model, register_model, rollback, why_not
+from inspection.records.database import open_records, read_records
+from inspection.records.deployments import deploy_gated, get_model, next_rollback, register_model, rollback, why_not
 
 
 def register_artifact(config: Config, path: Path, product: str) -> Model:
     """Verify and register the artifact at ``path``; ModelError if it is not whole, NotFound if the product is not configured."""
-    if config.product(product) is None:
-        known = ", ".join(item.part_number for item in config.products)
-        raise NotFound(f"product {product!r} is not configured; the configuration names {known}")
-    artifact = read_artifact(path)
+    config.recipe(product)
+    model = model_at(path, product)
+    with open_records(config) as engine, engine.begin() as connection:
+        register_model(connection, model)
+    return model
+
+
+def model_at(path: Path, product: str, digest: str | None = None) -> Model:
+    """The artifact at ``path`` as a model to register; ModelError if it is not whole, or is another one than ``digest``."""
+    artifact = read_artifact(path, digest)
     manifest = artifact.manifest
-    model = Model(
+    return Model(
         model=artifact.digest,
         product=product,
         path=str(path.resolve()),
@@ -27,9 +32,6 @@ def register_artifact(config: Config, path: Path, product: str) -> Model:
         created_at=manifest.provenance.created_at,
         metrics=manifest.metrics,
     )
-    with open_records(config) as engine, engine.begin() as connection:
-        register_model(connection, model)
-    return model
 
 
 def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: str, override: str | None = None) -> Deployment:
@@ -38,22 +40,24 @@ def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: s
     ``override`` deploys without a passed gate, and says why. Raises GateNotPassed, and what ``register_artifact`` raises.
     """
     model = register_artifact(config, path, product).model
-    with open_records(config) as engine:
-        with engine.connect() as connection:
-            gated = why_not(connection, config.station.name, product, model) is None
-        if not gated and override is None:
-            from inspection.gate import gate_model
+    with read_records(config) as engine, engine.connect() as connection:
+        gated = why_not(connection, config.station.name, product, model) is None
+    if not gated and override is None:
+        from inspection.gate import gate_model
 
-            gate_model(config, model, by)
-        with engine.begin() as connection:
-            return deploy_gated(connection, config.station.name, product, model, by, reason, override)
+        gate_model(config, model, by)
+    with open_records(config) as engine, engine.begin() as connection:
+        return deploy_gated(connection, config.station.name, product, model, by, reason, override)
 
 
 def roll_back(config: Config, product: str, by: str, reason: str) -> Deployment:
-    """Put the model before the present one in service again, once its artifact is found whole. Conflict if there was none."""
-    with open_records(config) as engine:
-        with engine.connect() as connection:
-            former = get_model(connection, former_model(connection, config.station.name, product))
-        read_artifact(config.data_dir / former.path, former.model)
-        with engine.begin() as connection:
-            return rollback(connection, config.station.name, product, by, reason)
+    """Put the model before the present one in service again, once its artifact is found whole.
+
+    Conflict if there was none, or if another model was put in service meanwhile; ModelError if the artifact is not whole.
+    """
+    with read_records(config) as engine, engine.connect() as connection:
+        wanted = next_rollback(connection, config.station.name, product)
+        former = get_model(connection, wanted.former)
+    read_artifact(config.data_dir / former.path, former.model)
+    with open_records(config) as engine, engine.begin() as connection:
+        return rollback(connection, config.station.name, product, wanted, by, reason)

@@ -53,6 +53,11 @@ class ImageKind(StrEnum):
 
 OK = "ok"
 """The label of a good part. Any other label is a class of defects."""
+MIN_IMAGES = 10
+"""Fewer good images are not trained on."""
+MIN_SIDE, MAX_SIDE = 96, 1024
+"""How long the longer side of a network's input may be, in pixels; those of `training.design`."""
+MAX_SEED = 2**31 - 1
 
 
 class Side(StrEnum):
@@ -181,7 +186,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Which model decides for which product, from when to when, by whom and why. ``override``: why despite its gate."""
+    """Which model decides for which product, from when to when, by whom and why. ``override``: why despite its gate.
+
+    ``taken_out`` is the model that a rollback took out for this one; None for other deployments.
+    """
 
     deployment_id: int
     station: str
@@ -192,6 +200,15 @@ class Deployment:
     deployed_by: str
     reason: str
     override: str | None = None
+    taken_out: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What a rollback does: it takes out the ``present`` model and puts the ``former`` one in service. Both are digests."""
+
+    present: str
+    former: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +261,10 @@ class GoldenImage:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One image of a training set. ``lot`` is a pseudo lot for imported images: the folder that they came from."""
+    """One image of a training set. ``lot`` is a pseudo lot for imported images: the folder that they came from.
+
+    ``seq`` is the number of its inspection; None for imported images, and in sets that were frozen before it was recorded.
+    """
 
     sha256: str
     label: str
@@ -254,6 +274,7 @@ class Member:
     name: str
     pixel_format: str
     regions: tuple[Box, ...] = ()
+    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +297,7 @@ class TrainingRun:
     station: str
     product: str
     training_set: str
-    settings: dict[str, int | str]
+    settings: dict[str, int]
     state: RunState
     stage: str
     done: int

@@ -19,12 +19,12 @@ from cameras.frame import Frame, PixelFormat
 from inspection.config import Config
 from inspection.detector import Detector
 from inspection.domain import OK, Check, Gate, GoldenImage, ImageKind, Member, Model, Side, Source, Verdict
-from inspection.errors import ModelError, NotFound, StationError
+from inspection.errors import ModelError, StationError
 from inspection.images import ImageStore
 from inspection.quality.intervals import clopper_pearson
-from inspection.records.database import open_records
+from inspection.records.database import open_records, read_records
 from inspection.records.deployments import get_model, model_in_service
-from inspection.records.gates import store_gate
+from inspection.records.gates import LATENCY, store_gate
 from inspection.records.queries import latest_timings_ms
 from inspection.records.stored_images import list_golden
 from inspection.records.tables import images, imported_images, inspections
@@ -74,19 +74,17 @@ def gate_model(config: Config, model: str, by: str) -> Gate:
 
     NotFound if the model is not registered or its product not configured.
     """
-    with open_records(config) as engine:
-        with engine.connect() as connection:
-            evidence = _evidence(connection, config.station.name, model)
-        checks = _checks(config, evidence)
-        compared_with = evidence.in_service.model if evidence.in_service is not None else None
-        with engine.begin() as connection:
-            return store_gate(connection, config.station.name, evidence.model.product, model, checks, compared_with, by)
+    station = config.station.name
+    with read_records(config) as engine, engine.connect() as connection:
+        evidence = _evidence(connection, station, model)
+    checks = _checks(config, evidence)
+    compared_with = evidence.in_service.model if evidence.in_service is not None else None
+    with open_records(config) as engine, engine.begin() as connection:
+        return store_gate(connection, station, evidence.model.product, model, checks, compared_with, by)
 
 
 def _checks(config: Config, evidence: _Evidence) -> list[Check]:
-    product = config.product(evidence.model.product)
-    if product is None:
-        raise NotFound(f"product {evidence.model.product!r} is not configured; add its recipe to the configuration")
+    product = config.recipe(evidence.model.product)
     try:
         detector = Detector.load(config.data_dir / evidence.model.path, expected_digest=evidence.model.model)
     except ModelError as error:
@@ -125,7 +123,7 @@ def _recorded(connection: Connection, model: Model) -> tuple[_Recorded, ...]:
         select(images.c.sha256, images.c.pixel_format, inspections.c.score, inspections.c.model)
         .join(inspections, inspections.c.seq == images.c.seq)
         .where(images.c.kind == ImageKind.FRAME, inspections.c.product == model.product)
-        .order_by(images.c.seq.desc())
+        .order_by(inspections.c.seq.desc())
         .limit(_SAMPLES)
     )
     scored = [
@@ -217,7 +215,7 @@ def _latency(detector: Detector, sample: Frame | None, deadline_ms: float, rest_
     detail = f"99 % of {LATENCY_RUNS} inspections of a frame of {frame.width}×{frame.height} within {detector_ms:.1f} ms"
     if rest_ms:
         detail += f", and of {len(rest_ms)} parts the rest of the way within {way_ms:.1f} ms"
-    return Check("latency", detector_ms + way_ms <= deadline_ms, f"{detail}; the deadline is {deadline_ms:g} ms")
+    return Check(LATENCY, detector_ms + way_ms <= deadline_ms, f"{detail}; the deadline is {deadline_ms:g} ms")
 
 
 def _p99(values: Sequence[float]) -> float:
@@ -230,7 +228,7 @@ def _golden(detector: Detector, golden: Sequence[GoldenImage], store: ImageStore
     problems = []
     for image in golden:
         try:
-            verdict = _verdict(detector, store, image.sha256, image.pixel_format)
+            verdict = _decided(detector, store.frame(image.sha256, image.pixel_format))
         except (StationError, CameraError) as error:
             problems.append(f"{image.name} cannot be judged: {error}")
             continue
@@ -294,10 +292,6 @@ def _errors(judged: Sequence[tuple[str, Verdict]]) -> _Errors:
 def _share(hits: int, trials: int) -> str:
     low, high = clopper_pearson(hits, trials)
     return f"{hits} of {trials} (95 %: {low:.1%} to {high:.1%})"
-
-
-def _verdict(detector: Detector, store: ImageStore, sha256: str, pixel_format: str) -> Verdict:
-    return _decided(detector, store.frame(sha256, pixel_format))
 
 
 def _decided(detector: Detector, frame: Frame) -> Verdict:

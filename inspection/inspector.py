@@ -98,17 +98,21 @@ class InspectorProcess:
         orphans = Orphans(self._rings, SlotState.READY)
         self._bus.send("line", InspectorStarted(at=time.time()))
         while self.running:
-            for message in self._bus.receive(0 if self._pairs or self._shadow else _IDLE_S):
+            for message in self._bus.receive(0 if self._pairs or self._may_judge_copy() else _IDLE_S):
                 self._take(message)
             for extra in self._pairing.expire(time.monotonic_ns()):
                 self._discard(extra)
             if self._pairs:
                 self._inspect(self._pairs.popleft())
-            elif self._shadow and (judged := self._shadow.inspect()) is not None:
+            elif self._may_judge_copy() and (judged := self._shadow.inspect()) is not None:
                 self._bus.send("recorder", judged)
             for orphan in orphans.free():
                 self._fault("frame_lost", f"no message came for {orphan}")
             self._beat()
+
+    def _may_judge_copy(self) -> bool:
+        """Has the inspector time for a challenger? A part whose frame is to come would wait for the end of it."""
+        return bool(self._shadow) and not self._pairs and not self._pairing.expected(time.monotonic_ns())
 
     def _take(self, message: Ticket | FrameRef | CameraArmed) -> None:
         if isinstance(message, CameraArmed):
@@ -191,6 +195,8 @@ class InspectorProcess:
         for shelf, kind in ((self._models, "model_refused"), (self._challengers, "challenger_refused")):
             while shelf.refusals:
                 self._fault(kind, shelf.refusals.popleft())
+        while self._shadow.suspensions:
+            self._fault("challenger_suspended", self._shadow.suspensions.popleft())
         models = self._models.models()
         state = ", ".join(f"{product}: {digest[:12]}" for product, digest in sorted(models.items())) or "no model in service"
         counters = {**self._counters, **self._shadow.counters, "waiting": float(len(self._pairs) + len(self._pairing))}

@@ -27,11 +27,15 @@ _RECENT_LIMIT = 512
 
 @dataclass
 class Effects:
-    """What a committed batch leads to: rows to announce, and frames to store or to release."""
+    """What a committed batch leads to: rows to announce, and frames to store or to release.
+
+    ``unmatched`` counts verdicts of challengers that came before the ticket, or on a frame that nobody asked for.
+    """
 
     recorded: list[tuple[int, int, Verdict, Reason | None]] = field(default_factory=list)
     to_store: list[tuple[int, Inspected]] = field(default_factory=list)
     to_release: list[Inspected] = field(default_factory=list)
+    unmatched: int = 0
 
 
 class Ledger:

@@ -81,6 +81,12 @@ class Pairing:
         self._frames[key] = frame
         return Extra(former, False, "two frames for one trigger count") if former is not None else None
 
+    def expected(self, now_ns: int) -> bool:
+        """Is a part on its way: a frame without its ticket, or a ticket whose frame may still come in time?"""
+        return bool(self._frames) or any(
+            now_ns - ticket.requested_ns <= ticket.deadline_ms * 1e6 for ticket in self._tickets.values()
+        )
+
     def expire(self, now_ns: int) -> list[Extra]:
         """Frames that waited too long for a ticket."""
         for key in [key for key, ticket in self._tickets.items() if now_ns - ticket.issued_ns > _FORGET_NS]:

@@ -78,7 +78,7 @@ class RecorderProcess:
         self._commands.bind(commands)
         with engine.begin() as connection:
             self._ledger = Ledger(connection)
-        self._counters = {"rows": 0.0, "commits": 0.0, "failed_commits": 0.0}
+        self._counters = {"rows": 0.0, "commits": 0.0, "failed_commits": 0.0, "shadow_unmatched": 0.0}
         self.running = True
 
     def run(self) -> None:
@@ -169,7 +169,7 @@ class RecorderProcess:
                 case NotInspected():
                     self._ledger.not_inspected(connection, message, effects)
                 case ShadowInspected():
-                    shadow_inspected(connection, message)
+                    effects.unmatched += not shadow_inspected(connection, message)
                 case LineStarted():
                     self._ledger.line_started(connection, message.line_epoch, message.at, effects)
         outputs = [message for message in work.messages if isinstance(message, OutputDone)]
@@ -189,6 +189,7 @@ class RecorderProcess:
                 state = RecorderState(line_epoch=message.line_epoch, last_trigger_id=self._ledger.last_trigger_id)
                 self._bus.send("line", state)
         self._counters["rows"] += len(effects.recorded)
+        self._counters["shadow_unmatched"] += effects.unmatched
         for seq, message in effects.to_store:
             self._storer.store(seq, message)
         for message in effects.to_release:

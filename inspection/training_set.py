@@ -10,18 +10,17 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 
+import msgspec
 from sqlalchemy import Connection, and_, exists, select
 
-from inspection.domain import OK, ImageKind, Member, Side, Source, Verdict
+from inspection.domain import MIN_IMAGES, OK, ImageKind, Member, Side, Source, Verdict
 from inspection.errors import Conflict
 from inspection.images import ImageStore
 from inspection.records.labels import boxes, valid_label_ids
 from inspection.records.tables import golden_images, images, imported_images, inspections, labels
 
-MIN_IMAGES = 10
-"""Good images that a training needs, those of `training.train`."""
 STEADY_IMAGES = 30
 """From so many good images on, thresholds are steady."""
 MAX_PASSES = 2_000
@@ -32,11 +31,20 @@ _FOLDER = "folder:"
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What may be frozen: the members, and what a person should know before a model learns from them."""
+    """What may be frozen: the members, and what a person should know before a model learns from them.
+
+    ``document`` is the canonical JSON. It is written here, because in the transaction that freezes it the recorder waits.
+    """
 
     product: str
     members: tuple[Member, ...]
     warnings: tuple[str, ...]
+    document: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        content = {"product": self.product, "members": msgspec.to_builtins(self.members)}
+        written = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        object.__setattr__(self, "document", written)
 
     @property
     def sizes(self) -> dict[str, dict[str, int]]:
@@ -44,12 +52,6 @@ class Draft:
         for member in self.members:
             counts[member.side][member.label] += 1
         return {side: dict(sorted(counted.items())) for side, counted in counts.items()}
-
-    @property
-    def document(self) -> str:
-        """The canonical JSON."""
-        content = {"product": self.product, "members": [asdict(member) for member in self.members]}
-        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @property
     def digest(self) -> str:
@@ -107,19 +109,18 @@ def checked(draft: Draft, store: ImageStore) -> Draft:
         kept = sum(member.label == OK and member.side is Side.VALIDATION for member in members)
         raise Conflict(
             f"{good} good images of {draft.product} are there to learn from, at least {MIN_IMAGES} are needed"
-            + (f" ({kept} more are of lots kept for validation)" if kept else "")
+            + (f" ({kept} more are of lots kept for validation; another lot may be learned from)" if kept else "")
             + "; inspect more good parts, label parts ok, or import a folder of good images"
         )
     return Draft(draft.product, members, warnings)
 
 
 def split(lots: Iterable[str]) -> dict[str, Side]:
-    """Which lots are learned from. A lot's side follows from its name, so that it stays the same in every later set.
+    """Which lots are learned from. A lot's side follows from its name alone, so that it stays the same in every later set.
 
-    Imported images are learned from. Where nothing would be left to learn from, everything is.
+    Imported images are learned from.
     """
-    sides = {lot: Side.VALIDATION if _is_kept(lot) else Side.TRAIN for lot in lots}
-    return sides if Side.TRAIN in sides.values() else dict.fromkeys(sides, Side.TRAIN)
+    return {lot: Side.VALIDATION if _is_kept(lot) else Side.TRAIN for lot in lots}
 
 
 def pseudo_lot(folder: str) -> str:
@@ -155,7 +156,9 @@ def _labelled(connection: Connection, product: str) -> list[Member]:
         .order_by(inspections.c.seq)
     )
     return [
-        Member(row.sha256, row.label, row.lot, Side.TRAIN, Source.LABEL, _name(row), row.pixel_format, boxes(row.regions))
+        Member(
+            row.sha256, row.label, row.lot, Side.TRAIN, Source.LABEL, _name(row), row.pixel_format, boxes(row.regions), row.seq
+        )
         for row in rows
     ]
 
@@ -172,7 +175,7 @@ def _passed(connection: Connection, product: str) -> list[Member]:
         .order_by(inspections.c.seq.desc())
         .limit(MAX_PASSES)
     )
-    return [Member(row.sha256, OK, row.lot, Side.TRAIN, Source.PASS, _name(row), row.pixel_format) for row in rows]
+    return [Member(row.sha256, OK, row.lot, Side.TRAIN, Source.PASS, _name(row), row.pixel_format, seq=row.seq) for row in rows]
 
 
 def _imported(connection: Connection, product: str) -> list[Member]:

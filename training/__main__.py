@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from inspection.cli_options import OPERATOR, ByOption
 from inspection.errors import StationError
 from training import bench
 from training.check_command import check as check_dataset
@@ -165,7 +166,7 @@ def import_(
     folder: Annotated[Path, typer.Argument(metavar="DATASET_DIR", help="Folder in the MVTec-AD layout.")],
     config: Config,
     product: Annotated[str, typer.Option(metavar="NAME", help="The product that the images show.")],
-    by: Annotated[str, typer.Option(help="Who, for the record.")] = os.environ.get("USER", "operator"),
+    by: ByOption = OPERATOR,
     golden: Annotated[bool, typer.Option("--golden", help="Take test/* as golden images, not train/good as good ones.")] = False,
 ) -> None:
     """Take images of a folder into the station's image store: train/good to learn from, or test/* as golden images."""

@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cameras.frame import Frame, PixelFormat
+from inspection.domain import MIN_IMAGES as MIN_IMAGES
 from training.errors import TrainingError, UnreadableImage
 
 GOOD = "good"
-MIN_IMAGES = 10
-"""Fewer good images are not trained on."""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 FILE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 """Pillow's decoders that are used, whatever the file's name says: others would start programs or read what no camera sends."""

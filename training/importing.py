@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from inspection.config import Config
-from inspection.domain import OK, ImageKind
-from inspection.errors import NotFound
+from inspection.domain import OK, GoldenImage, ImageKind
 from inspection.images import ImageStore, encode_frame
 from inspection.records.database import open_records
 from inspection.records.stored_images import add_golden, add_imported
@@ -54,15 +54,14 @@ def import_golden(config: Config, folder: Path, product: str, by: str) -> Import
 
     def record(connection: Connection, path: Path, sha256: str, pixel_format: str) -> bool:
         image = labelled[path]
-        return add_golden(connection, product, sha256, OK if image.good else image.label, image.name, pixel_format, by)
+        label = OK if image.good else image.label
+        return add_golden(connection, GoldenImage(product, sha256, label, image.name, pixel_format, by, datetime.now(UTC)))
 
     return _import(config, product, list(labelled), record)
 
 
 def _import(config: Config, product: str, paths: list[Path], record: Callable[[Connection, Path, str, str], bool]) -> Imported:
-    if config.product(product) is None:
-        known = ", ".join(item.part_number for item in config.products)
-        raise NotFound(f"product {product!r} is not configured; the configuration names {known}")
+    config.recipe(product)
     store = ImageStore(config.image_dir)
     stored = []
     skipped = {}

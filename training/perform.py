@@ -6,9 +6,8 @@ database; that is the trainer's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -26,6 +25,9 @@ from inspection.records.training_runs import get_run
 from inspection.records.training_sets import members_of
 from training.dataset import TrainingImage
 from training.errors import TrainingError, UnreadableImage
+
+DETECTOR_SHARE = 0.5
+"""Of a product's deadline: the other half is for everything around the network, from the exposure to the durable row."""
 
 
 class Step(msgspec.Struct, frozen=True, tag=True):
@@ -65,22 +67,23 @@ def perform(config: Config, training_run_id: int, output: IO[bytes]) -> None:
         with engine.connect() as connection:
             run = get_run(connection, training_run_id)
             members = members_of(connection, run.training_set)
-        say(_train(run, members, ImageStore(config.image_dir), config.models_dir, lambda *step: say(Step(*step))))
+        say(_train(config, run, members, lambda *step: say(Step(*step))))
     except (TrainingError, StationError) as error:
         say(Failed(str(error)))
     finally:
         engine.dispose()
 
 
-def _train(
-    run: TrainingRun, members: tuple[Member, ...], store: ImageStore, models_dir: Path, progress: Callable[[str, int, int], None]
-) -> Made:
+def _train(config: Config, run: TrainingRun, members: tuple[Member, ...], progress: Callable[[str, int, int], None]) -> Made:
+    """With the design that the run's settings ask for, or else the best one that is fast enough for the product."""
+    from training.autopilot import train_within
     from training.design import sized
     from training.known_defects import LabelledReject
     from training.reading import MAX_IMAGES
     from training.train import train
 
-    learned = [member for member in members if member.side is Side.TRAIN]
+    store = ImageStore(config.image_dir)
+    learned = in_order(member for member in members if member.side is Side.TRAIN)
     good = thinned([member for member in learned if member.label == OK], MAX_IMAGES)
     images = [TrainingImage(each.name, each.sha256, partial(read_member, store, each)) for each in good]
     rejects = [
@@ -93,27 +96,35 @@ def _train(
         for each in learned
         if each.label != OK
     ]
-    model = train(
-        images,
-        run.product,
-        models_dir,
-        seed=int(run.settings["seed"]),
-        progress=progress,
-        design=sized(int(run.settings["longer_side"])),
-        rejects=rejects,
-    )
+    longer_side = run.settings.get("longer_side")
+    if longer_side is None:
+        deadline_ms = DETECTOR_SHARE * config.recipe(run.product).deadline_ms
+        make = partial(train_within, deadline_ms)
+    else:
+        make = partial(train, design=sized(longer_side))
+    model = make(images, run.product, config.models_dir, seed=run.settings["seed"], progress=progress, rejects=rejects)
     return Made(str(model.path), model.digest, model.skipped)
 
 
+def in_order(members: Iterable[Member]) -> list[Member]:
+    """As the parts were made: lot by lot, and in a lot by inspection; imported images by folder and name.
+
+    Calibration scores blocks of neighbours with banks that hold none of them. Parts of one lot are alike: scattered over all
+    blocks they would make good parts look more usual than the next lot's are.
+    """
+    return sorted(members, key=lambda member: (member.lot, member.seq or 0, member.name))
+
+
 def thinned(good: list[Member], limit: int) -> list[Member]:
-    """At most so many members: those that a person labelled before all others, which are thinned out evenly.
+    """At most so many members, in their order: those that a person labelled before all others, which are thinned out evenly.
 
     What somebody had to call ok is what the model in service did not know.
     """
     labelled = [member for member in good if member.source is Source.LABEL][:limit]
     others = [member for member in good if member.source is not Source.LABEL]
     room = min(limit - len(labelled), len(others))
-    return labelled + [others[index * len(others) // room] for index in range(room)]
+    chosen = {*labelled, *(others[index * len(others) // room] for index in range(room))}
+    return [member for member in good if member in chosen]
 
 
 def read_member(store: ImageStore, member: Member) -> Frame:

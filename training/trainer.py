@@ -16,17 +16,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from inspection.artifact import read_artifact
 from inspection.config import Config, prepare_directories
-from inspection.domain import Check, Gate, Model, RunState, TrainingRun
+from inspection.deploying import model_at
+from inspection.domain import Check, Gate, RunState, TrainingRun
+from inspection.errors import StationError
 from inspection.processes import end_with_parent, only_one
 from inspection.records.database import open_engine, open_records
 from inspection.records.deployments import register_model
@@ -35,6 +39,7 @@ from inspection.records.training_runs import beat, claim_run, end_run, give_back
 from training.perform import Failed, Made, Message, Step
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 POLL_S = 1.0
 BEAT_S = 1.0
@@ -116,9 +121,11 @@ class Trainer:
 
         command = ["inspection", "gate", gate.model, "--by", gate.gated_by, "--config", str(self._config_path)]
         try:
-            code, errors = _supervise(command, lambda line: log.info("%s", line.decode(errors="replace")), check)
+            code, errors = _supervise(command, lambda line: log.info("%s", _text(line)), check)
         except _Stopped:
             return
+        except (OSError, ValueError) as error:  # such as a name that no command line takes
+            code, errors = -1, str(error)
         with self._writer.begin() as connection:
             left = waiting_gate(connection, gate.station)
             if left is not None and left.gate_id == gate.gate_id:
@@ -126,6 +133,15 @@ class Trainer:
                     "gate", False, f"it ended with {code} and without a result: {errors or 'see the log of the trainer'}"
                 )
                 store_gate(connection, gate.station, gate.product, gate.model, [broken], None, gate.gated_by)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How a run ended."""
+
+    state: RunState
+    model: str | None = None
+    error: str | None = None
 
 
 class _Attempt:
@@ -142,29 +158,38 @@ class _Attempt:
         self._log = run.log
 
     def carry_out(self) -> None:
-        """Until the run is over, or not ours any more. Raises SQLAlchemyError if its end could not be recorded."""
+        """Until the run is over, or not ours any more. Raises SQLAlchemyError if its end cannot be recorded."""
         self._say(f"attempt {self._run.attempts}")
+        try:
+            self._end(self._outcome())
+        except _Lost:
+            log.warning("run %d is not ours any more", self._run.training_run_id)
+        except _Stopped:
+            self._say("the trainer was stopped")
+            with self._engine.begin() as connection:
+                give_back_run(connection, self._run, self._log)
+
+    def _outcome(self) -> _Outcome:
         try:
             made = self._train()
             if isinstance(made, Failed):
-                self._say(made.error)
-                self._end(RunState.FAILED, error=made.error)
-                return
+                return self._failed(made.error)
             for name, reason in made.skipped.items():
                 self._say(f"skipped {name}: {reason}")
             self._register(made)
             self._say(f"made model {made.digest}")
             self._gate(made.digest)
-            self._end(RunState.SUCCEEDED, model=made.digest)
-        except _Lost:
-            log.warning("run %d is not ours any more", self._run.training_run_id)
+            return _Outcome(RunState.SUCCEEDED, model=made.digest)
         except _Cancelled:
             self._say(f"cancelled by {self._run.cancelled_by}")
-            self._end(RunState.CANCELLED)
-        except _Stopped:
-            self._say("the trainer was stopped")
-            with self._engine.begin() as connection:
-                give_back_run(connection, self._run, self._log)
+            return _Outcome(RunState.CANCELLED)
+        except (StationError, SQLAlchemyError) as error:
+            return self._failed(f"the model that was made cannot be registered: {error}")
+
+    def _failed(self, error: str) -> _Outcome:
+        error = _storable(error)
+        self._say(error)
+        return _Outcome(RunState.FAILED, error=error)
 
     def _train(self) -> Made | Failed:
         results: list[Made | Failed] = []
@@ -180,24 +205,18 @@ class _Attempt:
             self._step = message
 
         command = ["training", "perform", str(self._run.training_run_id)]
-        code, errors = self._supervise(command, take)
+        try:
+            code, errors = self._supervise(command, take)
+        except OSError as error:
+            return Failed(f"the training process cannot be started: {error}; is there enough memory?")
         if results:
             return results[-1]
         ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         return Failed(f"the training process {ended}: {errors or 'it said nothing; is there enough memory?'}")
 
     def _register(self, made: Made) -> None:
-        manifest = read_artifact(Path(made.path), made.digest).manifest
-        model = Model(
-            model=made.digest,
-            product=self._run.product,
-            path=str(Path(made.path).resolve()),
-            algorithm=manifest.algorithm,
-            created_at=manifest.provenance.created_at,
-            metrics=manifest.metrics,
-        )
-        with self._engine.begin() as connection:
-            register_model(connection, model)
+        model = model_at(Path(made.path), self._run.product, made.digest)
+        self._persist(lambda connection: register_model(connection, model))
 
     def _gate(self, digest: str) -> None:
         """A model that does not pass is a result too: the run made it, and its gate says what is wrong."""
@@ -205,10 +224,13 @@ class _Attempt:
         said: list[str] = []
         command = ["inspection", "gate", digest, "--by", "trainer"]
         try:
-            code, errors = self._supervise(command, lambda line: said.append(line.decode(errors="replace")))
+            code, errors = self._supervise(command, lambda line: said.append(_text(line)))
         except _Stopped:
             # The model is made; to train it again would bring nothing.
             self._say("the trainer was stopped before the gate was done; gate the model with `station gate`")
+            return
+        except OSError as error:
+            self._say(f"the gate cannot be started: {error}; gate the model with `station gate`")
             return
         for line in (*said, *errors.splitlines()):
             self._say(line)
@@ -239,14 +261,29 @@ class _Attempt:
         if run.cancelled_by is not None:
             raise _Cancelled
 
-    def _end(self, state: RunState, model: str | None = None, error: str | None = None) -> None:
-        log.info("run %d: %s", self._run.training_run_id, state)
-        with self._engine.begin() as connection:
-            step = self._step
-            beat(connection, self._run, step.stage, step.done, step.steps, self._log)
-            end_run(connection, self._run, state, self._log, model, error)
+    def _end(self, how: _Outcome) -> None:
+        log.info("run %d: %s", self._run.training_run_id, how.state)
+        run = replace(self._run, stage=self._step.stage, done=self._step.done, steps=self._step.steps)
+        if self._persist(lambda connection: end_run(connection, run, how.state, self._log, how.model, how.error)) is None:
+            raise _Lost
+
+    def _persist(self, write: Callable[[Connection], T]) -> T:
+        """One transaction, tried again while the database is busy or away: nobody shall train anew for that.
+
+        Raises its other errors, and _Stopped.
+        """
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    return write(connection)
+            except (OperationalError, InterfaceError) as error:
+                if not self._go_on():
+                    raise _Stopped from error
+                log.error("run %d cannot be recorded, trying again: %s", self._run.training_run_id, error)
+                time.sleep(POLL_S)
 
     def _say(self, line: str) -> None:
+        line = _storable(line)
         log.info("run %d: %s", self._run.training_run_id, line)
         self._log += f"{datetime.now(UTC):%F %T} {line}\n"
 
@@ -254,7 +291,8 @@ class _Attempt:
 def _supervise(command: list[str], take: Callable[[bytes], None], beat: Callable[[], None]) -> tuple[int, str]:
     """Run a module to its end, hand each line that it prints to ``take``; its exit code, and the end of its errors.
 
-    ``beat`` is called at least every half second; what it raises kills the process.
+    ``beat`` is called at least every half second until the process is over; what it raises kills the process. Raises OSError
+    or ValueError if it cannot be started.
     """
     with tempfile.TemporaryFile() as errors:
         arguments = [sys.executable, "-m", *command]
@@ -273,10 +311,23 @@ def _supervise(command: list[str], take: Callable[[bytes], None], beat: Callable
                         for line in lines:
                             take(line)
                     beat()
-            code = child.wait()
+            # Its output is over before it is: freeing a network's memory takes time.
+            while (code := child.poll()) is None:
+                beat()
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(BEAT_S / 2)
         finally:
             child.kill()
             child.wait()
             child.stdout.close()
         errors.seek(0)
-        return code, errors.read().decode(errors="replace").strip()[-_ERROR_CHARACTERS:]
+        return code, _text(errors.read()).strip()[-_ERROR_CHARACTERS:]
+
+
+def _text(output: bytes) -> str:
+    return _storable(output.decode(errors="replace"))
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL stores no NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -9,9 +9,11 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from inspection.config import Config
 from inspection.errors import ConfigError
@@ -41,11 +43,26 @@ def open_engine(url: str, read_only: bool = False) -> Engine:
 
 def migrate(engine: Engine) -> None:
     """Bring the database to the newest schema in one transaction; nothing happens if it is there already."""
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config = _alembic()
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+@contextmanager
+def read_records(config: Config) -> Iterator[Engine]:
+    """A reader's engine on the records of a station: it waits for no writer, and no writer waits for it.
+
+    Records that are not there yet, or of a former version, are brought up to date by a writer first.
+    """
+    engine = open_engine(config.database_url, read_only=True)
+    try:
+        if not _up_to_date(engine):
+            with open_records(config):
+                pass
+        yield engine
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -58,6 +75,21 @@ def open_records(config: Config) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def _alembic() -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _up_to_date(reader: Engine) -> bool:
+    try:
+        with reader.connect() as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+    except OperationalError:
+        return False  # there is no database yet; if there is another reason, the writer meets it too
+    return revision == ScriptDirectory.from_config(_alembic()).get_current_head()
 
 
 def _open_sqlite(url: URL, read_only: bool) -> Engine:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from inspection.domain import Deployment, Model
+from inspection.domain import Deployment, Model, Rollback
 from inspection.errors import Conflict, GateNotPassed, NotFound
 from inspection.records.gates import latest_gate
 from inspection.records.tables import deployments, models, shadows
@@ -51,6 +53,7 @@ def deploy_gated(
 ) -> Deployment:
     """``deploy``, if ``why_not`` has nothing against it, or else for the reason in ``override``. Raises GateNotPassed."""
     get_model(connection, model)
+    _locked(connection, station, product)
     problem = why_not(connection, station, product, model)
     if problem is not None and not override:
         raise GateNotPassed(
@@ -74,30 +77,38 @@ def why_not(connection: Connection, station: str, product: str, model: str) -> s
     return None
 
 
-def rollback(connection: Connection, station: str, product: str, by: str, reason: str) -> Deployment:
-    """Put the model in service again that decided before the present one. Conflict if there was none.
+def next_rollback(connection: Connection, station: str, product: str) -> Rollback:
+    """What a rollback would do now; Conflict if no other model was in service before.
 
-    It needs no gate: it was in service.
+    A model that a rollback took out is none to go back to, until somebody deploys it again: two rollbacks go two models back.
     """
-    former = former_model(connection, station, product)
-    return deploy(connection, station, product, former, by, f"rolled back: {reason}")
-
-
-def former_model(connection: Connection, station: str, product: str) -> str:
-    """The digest of the model that a rollback puts in service; Conflict if there is none."""
-    here = (deployments.c.station == station, deployments.c.product == product)
-    present = model_in_service(connection, station, product)
-    former = None
-    if present is not None:
-        former = connection.execute(
-            select(deployments.c.model)
-            .where(*here, deployments.c.ended_at.is_not(None), deployments.c.model != present.model)
-            .order_by(deployments.c.deployment_id.desc())
-            .limit(1)
-        ).scalar_one_or_none()
-    if former is None:
+    rows = connection.execute(
+        select(deployments.c.model, deployments.c.taken_out)
+        .where(deployments.c.station == station, deployments.c.product == product)
+        .order_by(deployments.c.deployment_id)
+    )
+    trusted: list[str] = []
+    for model, taken_out in rows:
+        trusted = [each for each in trusted if each not in (model, taken_out)] + [model]
+    if len(trusted) < 2:
         raise Conflict(f"no other model was in service for {product} on {station} before; deploy the one that shall decide")
-    return former
+    return Rollback(present=trusted[-1], former=trusted[-2])
+
+
+def rollback(connection: Connection, station: str, product: str, wanted: Rollback, by: str, reason: str) -> Deployment:
+    """Carry out what ``next_rollback`` said, once the artifact of the former model is found whole.
+
+    It needs no gate: it was in service. Conflict if another model was put in service meanwhile.
+    """
+    in_service = _locked(connection, station, product)
+    if in_service is None or next_rollback(connection, station, product) != wanted:
+        present = "no model" if in_service is None else f"model {in_service.model[:12]}"
+        raise Conflict(
+            f"{present} is in service for {product} now, not {wanted.present[:12]}: somebody deployed or rolled back meanwhile; "
+            "look at the deployments, and roll back again if it is still needed"
+        )
+    why = f"rolled back: {reason}"
+    return deploy(connection, station, product, wanted.former, by, why, taken_out=wanted.present)
 
 
 def deploy(
@@ -108,11 +119,12 @@ def deploy(
     deployed_by: str,
     reason: str,
     override: str | None = None,
+    taken_out: str | None = None,
 ) -> Deployment:
     """Put a registered model in service: the former deployment ends and the new one starts at the same instant.
 
-    NotFound if the model is not registered, Conflict if it was made for another product. Asks for no gate; ``override``
-    is recorded.
+    NotFound if the model is not registered, Conflict if it was made for another product or another one is deployed at the same
+    moment. Asks for no gate; ``override`` and ``taken_out`` are recorded.
     """
     registered = get_model(connection, model)
     if registered.product != product:
@@ -129,37 +141,29 @@ def deploy(
         .where(shadows.c.station == station, shadows.c.model == model, shadows.c.ended_at.is_(None))
         .values(ended_at=now)
     )
-    row = (
-        connection.execute(
-            insert(deployments)
-            .values(
-                station=station,
-                product=product,
-                model=model,
-                deployed_at=now,
-                deployed_by=deployed_by,
-                reason=reason,
-                override=override,
-            )
-            .returning(*deployments.c)
-        )
-        .mappings()
-        .one()
-    )
+    values = {
+        "station": station,
+        "product": product,
+        "model": model,
+        "deployed_at": now,
+        "deployed_by": deployed_by,
+        "reason": reason,
+        "override": override,
+        "taken_out": taken_out,
+    }
+    try:
+        row = connection.execute(insert(deployments).values(**values).returning(*deployments.c)).mappings().one()
+    except IntegrityError:
+        raise Conflict(
+            f"another model was put in service for {product} at the same moment; look at the deployments, and deploy "
+            "again if it is still needed"
+        ) from None
     return Deployment(**row)
 
 
 def model_in_service(connection: Connection, station: str, product: str) -> Deployment | None:
     """The deployment that decides for this product on this station now; None if there is none."""
-    row = (
-        connection.execute(
-            select(deployments).where(
-                deployments.c.station == station, deployments.c.product == product, deployments.c.ended_at.is_(None)
-            )
-        )
-        .mappings()
-        .one_or_none()
-    )
+    row = connection.execute(_in_service(station, product)).mappings().one_or_none()
     return None if row is None else Deployment(**row)
 
 
@@ -169,3 +173,16 @@ def list_deployments(connection: Connection, station: str) -> tuple[Deployment, 
         select(deployments).where(deployments.c.station == station).order_by(deployments.c.deployment_id.desc())
     ).mappings()
     return tuple(Deployment(**row) for row in rows)
+
+
+def _locked(connection: Connection, station: str, product: str) -> Deployment | None:
+    """``model_in_service`` until the transaction ends: in PostgreSQL who deploys at the same time waits, and then finds this
+    one; SQLite has one writer."""
+    row = connection.execute(_in_service(station, product).with_for_update()).mappings().one_or_none()
+    return None if row is None else Deployment(**row)
+
+
+def _in_service(station: str, product: str) -> Select[Any]:
+    return select(deployments).where(
+        deployments.c.station == station, deployments.c.product == product, deployments.c.ended_at.is_(None)
+    )

@@ -12,6 +12,9 @@ from sqlalchemy import Connection, RowMapping, Select, insert, select, update
 from inspection.domain import Check, Gate
 from inspection.records.tables import gates
 
+LATENCY = "latency"
+"""The check that a model is fast enough."""
+
 
 def request_gate(connection: Connection, station: str, product: str, model: str, by: str) -> Gate:
     """Have the trainer gate a model; one that waits already is not asked for twice."""

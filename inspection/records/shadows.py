@@ -10,6 +10,7 @@ from inspection.domain import Disagreement, Shadow, ShadowSummary, Verdict
 from inspection.errors import Conflict, NotFound
 from inspection.messages import ShadowInspected
 from inspection.records.deployments import get_model, model_in_service
+from inspection.records.gates import LATENCY, latest_gate
 from inspection.records.labels import valid_label_ids
 from inspection.records.tables import inspections, labels, shadow_inspections, shadows, triggers
 
@@ -19,7 +20,8 @@ _GIVEN = (Verdict.PASS, Verdict.FAIL, Verdict.REVIEW)
 def start_shadow(connection: Connection, station: str, product: str, model: str, by: str, reason: str) -> Shadow:
     """Let a registered model judge this product's parts too, in place of the former challenger.
 
-    NotFound if the model is not registered, Conflict if it was made for another product or is in service.
+    NotFound if the model is not registered, Conflict if it was made for another product, is in service, or its newest gate on
+    this station did not find it fast enough.
     """
     registered = get_model(connection, model)
     if registered.product != product:
@@ -27,6 +29,12 @@ def start_shadow(connection: Connection, station: str, product: str, model: str,
     deployed = model_in_service(connection, station, product)
     if deployed is not None and deployed.model == model:
         raise Conflict(f"model {model[:12]} is in service for {product}; a challenger is another model")
+    gate = latest_gate(connection, station, model)
+    if gate is None or not any(check.check == LATENCY and check.passed for check in gate.checks):
+        raise Conflict(
+            f"model {model[:12]} has not passed the latency check of a gate on {station}, and live parts may wait for it; "
+            "gate it, or choose a faster one"
+        )
     now = datetime.now(UTC)
     _end(connection, station, product, now)
     values = {"station": station, "product": product, "model": model, "started_at": now, "started_by": by, "reason": reason}
@@ -39,8 +47,8 @@ def stop_shadow(connection: Connection, station: str, product: str) -> None:
         raise NotFound(f"no challenger runs for {product} on {station}; start one with a model of this product")
 
 
-def shadow_inspected(connection: Connection, message: ShadowInspected) -> None:
-    """Record a challenger's verdict; nothing if it is recorded, or was on a frame that another trigger of this number named."""
+def shadow_inspected(connection: Connection, message: ShadowInspected) -> bool:
+    """Record a challenger's verdict once. False if no trigger that is recorded named the frame that it is on."""
     named = (
         triggers.c.trigger_id == message.trigger_id,
         triggers.c.camera == message.camera,
@@ -48,9 +56,10 @@ def shadow_inspected(connection: Connection, message: ShadowInspected) -> None:
         triggers.c.trigger_count == message.trigger_count,
     )
     this = (shadow_inspections.c.trigger_id == message.trigger_id, shadow_inspections.c.model == message.model)
-    known = connection.execute(select(shadow_inspections.c.trigger_id).where(*this)).first() is not None
-    if known or connection.execute(select(triggers.c.trigger_id).where(*named)).first() is None:
-        return
+    if connection.execute(select(triggers.c.trigger_id).where(*named)).first() is None:
+        return False
+    if connection.execute(select(shadow_inspections.c.trigger_id).where(*this)).first() is not None:
+        return True
     connection.execute(
         insert(shadow_inspections).values(
             trigger_id=message.trigger_id,
@@ -63,6 +72,7 @@ def shadow_inspected(connection: Connection, message: ShadowInspected) -> None:
             decided_at=datetime.fromtimestamp(message.decided_at, UTC),
         )
     )
+    return True
 
 
 def list_shadows(connection: Connection, station: str) -> tuple[Shadow, ...]:

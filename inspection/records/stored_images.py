@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from inspection.domain import GoldenImage, ImageKind
 from inspection.errors import Conflict, NotFound
-from inspection.records.labels import check_label, valid_label_ids
+from inspection.records.labels import check_label
 from inspection.records.tables import golden_images, images, imported_images, inspections, labels
 
 
@@ -31,30 +33,30 @@ def add_imported(connection: Connection, product: str, sha256: str, name: str, f
     return True
 
 
-def add_golden(connection: Connection, product: str, sha256: str, label: str, name: str, pixel_format: str, by: str) -> bool:
+def add_golden(connection: Connection, image: GoldenImage) -> bool:
     """Put an image that lies in the store into the golden set, or change its label; False if that changes nothing."""
     try:
-        check_label(label)
+        check_label(image.label)
     except ValueError as error:
         raise Conflict(f"a label {error}") from None
-    this = (golden_images.c.product == product) & (golden_images.c.sha256 == sha256)
+    this = (golden_images.c.product == image.product) & (golden_images.c.sha256 == image.sha256)
     known = connection.execute(select(golden_images.c.label).where(this)).scalar_one_or_none()
-    if known == label:
+    if known == image.label:
         return False
-    values = {"label": label, "name": name, "pixel_format": pixel_format, "added_by": by, "added_at": datetime.now(UTC)}
+    values = asdict(image)
     if known is None:
-        connection.execute(insert(golden_images).values(product=product, sha256=sha256, **values))
+        connection.execute(insert(golden_images).values(**values))
     else:
         connection.execute(update(golden_images).where(this).values(**values))
     return True
 
 
-def add_golden_inspections(connection: Connection, product: str, seqs: tuple[int, ...], by: str) -> int:
-    """Put labelled inspections into the golden set; returns how many are new or changed.
+def golden_inspections(connection: Connection, product: str, seqs: Iterable[int], by: str) -> tuple[GoldenImage, ...]:
+    """Labelled inspections as golden images, to be added. It only reads: the recorder need not wait for it.
 
-    NotFound if one has no stored frame, Conflict if one has no label or shows another product: then none is taken.
+    NotFound if one has no stored frame, Conflict if one has no label or shows another product.
     """
-    added = 0
+    found = []
     for seq in seqs:
         row = connection.execute(
             select(inspections.c.product, inspections.c.lot, inspections.c.serial, images.c.sha256, images.c.pixel_format)
@@ -65,13 +67,13 @@ def add_golden_inspections(connection: Connection, product: str, seqs: tuple[int
             raise NotFound(f"no frame is stored for inspection {seq}; choose one whose image was kept")
         if row.product != product:
             raise Conflict(f"inspection {seq} shows product {row.product!r}, not {product!r}; leave it out")
-        label = connection.execute(
-            select(labels.c.label).where(labels.c.seq == seq, labels.c.label_id.in_(valid_label_ids()))
-        ).scalar_one_or_none()
+        newest = select(labels.c.label).where(labels.c.seq == seq).order_by(labels.c.label_id.desc()).limit(1)
+        label = connection.execute(newest).scalar_one_or_none()
         if label is None:
             raise Conflict(f"inspection {seq} has no label; label it first, since nothing else says what it should be")
-        added += add_golden(connection, product, row.sha256, label, f"{row.lot}/{row.serial}", row.pixel_format, by)
-    return added
+        name = f"{row.lot}/{row.serial}"
+        found.append(GoldenImage(product, row.sha256, label, name, row.pixel_format, by, datetime.now(UTC)))
+    return tuple(found)
 
 
 def remove_golden(connection: Connection, product: str, sha256: str) -> None:

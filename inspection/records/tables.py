@@ -133,6 +133,8 @@ inspections = Table(
     Index(None, "lot", "verdict", "output", "reason"),
     Index(None, "lot", "verdict", "seq"),
     Index(None, "serial", "seq"),
+    # What a model scored is asked for when it is gated.
+    Index(None, "model", "seq"),
 )
 
 images = Table(
@@ -185,6 +187,8 @@ deployments = Table(
     Column("reason", Text, nullable=False),
     # Why the model decides although its gate did not pass.
     Column("override", Text),
+    # The model that a rollback took out for this one.
+    Column("taken_out", String(64)),
     UniqueConstraint("station", "product", "deployed_at"),
     # One model in service per station and product, whoever deploys at the same time.
     Index(

@@ -19,7 +19,6 @@ from inspection.records.training_sets import get_training_set
 EXPIRED_S = 5.0
 """A trainer that did not beat for so long is dead, and its run may be claimed again."""
 MAX_ATTEMPTS = 3
-ALGORITHMS = ("patchcore",)
 MAX_LOG = 20_000
 _OVER = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
 
@@ -31,18 +30,19 @@ def request_run(
     by: str,
     reason: str,
     seed: int = 0,
-    longer_side: int = 320,
-    algorithm: str = ALGORITHMS[0],
+    longer_side: int | None = None,
 ) -> TrainingRun:
-    """Queue a run. NotFound if there is no such training set, Conflict if the algorithm is not known."""
+    """Queue a run. NotFound if there is no such training set.
+
+    ``longer_side`` of the network's input, in pixels; without it, the training finds the best design for the product.
+    """
     product = get_training_set(connection, training_set).product
-    if algorithm not in ALGORITHMS:
-        raise Conflict(f"algorithm {algorithm!r} is not known here; choose one of {', '.join(ALGORITHMS)}")
+    settings = {"seed": seed} if longer_side is None else {"seed": seed, "longer_side": longer_side}
     values = {
         "station": station,
         "product": product,
         "training_set": training_set,
-        "settings": {"algorithm": algorithm, "longer_side": longer_side, "seed": seed},
+        "settings": settings,
         "state": RunState.QUEUED,
         "stage": "queued",
         "done": 0,
@@ -143,8 +143,10 @@ def beat(connection: Connection, run: TrainingRun, stage: str, done: int, steps:
 def end_run(
     connection: Connection, run: TrainingRun, state: RunState, log: str, model: str | None = None, error: str | None = None
 ) -> TrainingRun | None:
-    """Record how the run ended. None if it is not the caller's any more."""
-    return _write(connection, run, state=state, log=log[-MAX_LOG:], model=model, error=error, ended_at=datetime.now(UTC))
+    """Record how the run ended, and how far ``run`` was then. None if it is not the caller's any more."""
+    reached = {"stage": run.stage, "done": run.done, "steps": run.steps}
+    ended = {"state": state, "log": log[-MAX_LOG:], "model": model, "error": error, "ended_at": datetime.now(UTC)}
+    return _write(connection, run, **reached, **ended)
 
 
 def give_back_run(connection: Connection, run: TrainingRun, log: str) -> None:

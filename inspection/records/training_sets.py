@@ -17,11 +17,12 @@ _LISTED = tuple(column for column in training_sets.c if column.name != "document
 
 def freeze(connection: Connection, draft: Draft, by: str) -> TrainingSet:
     """Record a checked draft; the same content again is the set that was recorded first."""
-    known = _find(connection, draft.digest)
+    digest = draft.digest
+    known = _find(connection, digest)
     if known is not None:
         return known
     values = {
-        "training_set": draft.digest,
+        "training_set": digest,
         "product": draft.product,
         "document": draft.document,
         "sizes": draft.sizes,

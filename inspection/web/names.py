@@ -10,7 +10,7 @@ from fastapi import Path, Query
 from pydantic import AfterValidator, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from inspection.commands import check_name
+from inspection.commands import check_name, check_reason, check_text
 
 # Stands for an encoded slash while a route is chosen. Private use, so not visible, so never part of a name.
 _SLASH = "\ue000"
@@ -46,8 +46,9 @@ LotFilter = Annotated[
     str | None, Query(alias="lot", description="Only in this lot."), AfterValidator(lambda lot: lot and check_name(lot))
 ]
 Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(check_name)]
-By = Annotated[str, Field(min_length=1, max_length=64, description="Who, for the record.")]
-Reason = Annotated[str, Field(max_length=1000, description="Why, for the record.")]
+By = Annotated[str, Field(min_length=1, max_length=64, description="Who, for the record."), AfterValidator(check_text)]
+Reason = Annotated[str, Field(max_length=1000, description="Why, for the record."), AfterValidator(check_reason)]
+Why = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(check_reason)]
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256, as lists name it.")]
 ProductQuery = Annotated[str, Query(description="Part number of the product."), AfterValidator(check_name)]
 ProductFilter = Annotated[

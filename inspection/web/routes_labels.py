@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from inspection.domain import Box, GoldenImage, Label
 from inspection.records import queries
 from inspection.records.labels import add_label, label_history, latest_labels
-from inspection.records.stored_images import add_golden_inspections, list_golden, remove_golden
+from inspection.records.stored_images import add_golden, golden_inspections, list_golden, remove_golden
 from inspection.web.context import InContext, Records
 from inspection.web.names import By, Digest, Name, ProductQuery, Reason
 from inspection.web.problems import conflict_as, documented, not_found_as
@@ -117,9 +117,14 @@ def list_golden_images(records: Records, product: ProductQuery) -> GoldenImages:
 @router.post("/golden-images", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
 def add_golden_images(new: NewGolden, context: InContext) -> GoldenImages:
     """Put labelled inspections into the golden set, with their labels, all or none."""
-    with not_found_as("no_image"), conflict_as("invalid_golden_image"), context.writer.begin() as connection:
-        add_golden_inspections(connection, new.product, tuple(new.seqs), new.by)
-        return GoldenImages(new.product, list_golden(connection, new.product))
+    with not_found_as("no_image"), conflict_as("invalid_golden_image"):
+        with context.reader.connect() as records:
+            found = golden_inspections(records, new.product, new.seqs, new.by)
+        with context.writer.begin() as connection:
+            for image in found:
+                add_golden(connection, image)
+    with context.reader.connect() as records:
+        return GoldenImages(new.product, list_golden(records, new.product))
 
 
 @router.delete("/golden-images/{sha256}", responses=documented(HTTPStatus.NOT_FOUND))

@@ -15,14 +15,13 @@ from inspection.errors import ModelError
 from inspection.records import deployments, shadows
 from inspection.records.gates import list_gates, request_gate
 from inspection.web.context import Context, InContext, Records
-from inspection.web.names import By, Digest, Name, Reason
+from inspection.web.names import By, Digest, Name, Reason, Why
 from inspection.web.problems import Problem, conflict_as, documented, not_found_as
 from inspection.web.routes_inspections import MAX_NUMBER
 
 router = APIRouter(prefix="/api/v1", tags=["models"], responses=documented())
 
 ModelDigest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Why = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class NewGate(BaseModel):
@@ -45,7 +44,7 @@ class NewDeployment(BaseModel):
     override: Why | None = None
 
 
-class Rollback(BaseModel):
+class NewRollback(BaseModel):
     """A product whose former model shall decide again."""
 
     model_config = ConfigDict(extra="forbid")
@@ -139,15 +138,15 @@ def deploy(new: NewDeployment, context: InContext) -> Deployment:
 
 
 @router.post("/deployments/rollback", responses=documented(HTTPStatus.CONFLICT))
-def roll_back(back: Rollback, context: InContext) -> Deployment:
-    """Put the model in service again that decided before the present one."""
+def roll_back(back: NewRollback, context: InContext) -> Deployment:
+    """Put the model in service again that decided before the present one, which later rollbacks will not bring back."""
     station = context.settings.station
     with conflict_as("no_former_model"):
         with context.reader.connect() as records:
-            former = deployments.former_model(records, station, back.product)
-        _check_artifact(context, former)
+            wanted = deployments.next_rollback(records, station, back.product)
+        _check_artifact(context, wanted.former)
         with context.writer.begin() as connection:
-            return deployments.rollback(connection, station, back.product, back.by, back.reason)
+            return deployments.rollback(connection, station, back.product, wanted, back.by, back.reason)
 
 
 @router.get("/shadows")

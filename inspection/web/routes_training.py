@@ -9,9 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from inspection.domain import Member, TrainingRun, TrainingSet
+from inspection.domain import MAX_SEED, MAX_SIDE, MIN_SIDE, Member, TrainingRun, TrainingSet
 from inspection.images import ImageStore
-from inspection.records.training_runs import ALGORITHMS, cancel_run, get_run, list_runs, request_run
+from inspection.records.training_runs import cancel_run, get_run, list_runs, request_run
 from inspection.records.training_sets import freeze, get_training_set, list_training_sets, members_of
 from inspection.training_set import checked, draft
 from inspection.web.context import InContext, Records
@@ -35,16 +35,15 @@ class NewTrainingSet(BaseModel):
 
 
 class NewTrainingRun(BaseModel):
-    """A model to make."""
+    """A model to make. Without ``longer_side``, the training finds the best design that is fast enough for the product."""
 
     model_config = ConfigDict(extra="forbid")
 
     training_set: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     by: By
     reason: Reason = ""
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    longer_side: int = Field(default=320, ge=96, le=1024)
-    algorithm: Name = ALGORITHMS[0]
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    longer_side: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE)
 
 
 class Cancellation(BaseModel):
@@ -100,20 +99,11 @@ def show_training_set(training_set: Digest, records: Records) -> TrainingSetWith
         return TrainingSetWithMembers(get_training_set(records, training_set), members_of(records, training_set))
 
 
-@router.post("/training-runs", status_code=HTTPStatus.CREATED, responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
+@router.post("/training-runs", status_code=HTTPStatus.CREATED, responses=documented(HTTPStatus.NOT_FOUND))
 def start_training_run(new: NewTrainingRun, context: InContext) -> TrainingRun:
     """Ask for a model; the station's trainer makes it."""
-    with not_found_as("unknown_training_set"), conflict_as("unknown_algorithm"), context.writer.begin() as connection:
-        return request_run(
-            connection,
-            context.settings.station,
-            new.training_set,
-            new.by,
-            new.reason,
-            new.seed,
-            new.longer_side,
-            new.algorithm,
-        )
+    with not_found_as("unknown_training_set"), context.writer.begin() as connection:
+        return request_run(connection, context.settings.station, new.training_set, new.by, new.reason, new.seed, new.longer_side)
 
 
 @router.get("/training-runs")

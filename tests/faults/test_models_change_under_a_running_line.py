@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from running_station import PRODUCT, RunningStation
+from shadow_messages import found_fast
 
 from inspection.artifact import Thresholds, read_artifact, write_artifact
 from inspection.cell import CellPart
@@ -50,6 +51,7 @@ def test_no_part_is_lost_when_models_change(tmp_path: Path, plate_model: Path, d
     with station, open_records(station.config) as engine:
         station.open_lot("L1")
         with engine.begin() as connection:
+            found_fast(connection, "test", PRODUCT, challenger)
             start_shadow(connection, "test", PRODUCT, challenger, "ada", "is it better?")
         station.convey(parts(), RATE)
         station.check_invariants("L1")

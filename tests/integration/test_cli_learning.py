@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shadow_messages import found_fast
+from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
 from inspection import config as configuration
@@ -74,6 +76,10 @@ def test_from_a_label_to_a_training_run(config: Path, records) -> None:
     assert label_history(records, 1)[0].regions == (Box(1, 2, 3, 4),)
     records.rollback()
     assert "region '1,2' is not X,Y,WIDTH,HEIGHT" in refusal(station(config, "label", "1", "dent", "--region", "1,2"))
+    told = station(config, "label", "1", "dent", "--by", "a\x1b")
+    assert told.exit_code == 2
+    assert "no control characters" in told.stderr
+    assert station(config, "label", "1", "dent", "--reason", "a\x1b").exit_code == 2
     assert "inspection 99 is not recorded" in refusal(station(config, "label", "99", "ok"))
 
     first_line = said(station(config, "training-set", "create", "--product", "plate", "--by", "ada")).splitlines()[0]
@@ -88,12 +94,32 @@ def test_from_a_label_to_a_training_run(config: Path, records) -> None:
     assert "training run 1 is queued" in said(station(config, "training-run", "start", digest, "--size", "160", "--seed", "3"))
     run = get_run(records, 1)
     records.rollback()
-    assert run.settings == {"algorithm": "patchcore", "longer_side": 160, "seed": 3}
+    assert run.settings == {"longer_side": 160, "seed": 3}
+    assert station(config, "training-run", "start", digest, "--seed", "-1").exit_code == 2
+    assert "training run 2 is queued" in said(station(config, "training-run", "start", digest))
+    assert get_run(records, 2).settings == {"seed": 0}
+    records.rollback()
     assert "plate        queued" in said(station(config, "training-run", "list"))
     assert "training run 1 is cancelled" in said(station(config, "training-run", "cancel", "1", "--by", "bob"))
     assert get_run(records, 1).state is RunState.CANCELLED
     records.rollback()
     assert "there is nothing to cancel" in refusal(station(config, "training-run", "cancel", "1"))
+
+
+def test_what_only_reads_does_not_wait_for_the_recorder(config: Path, records) -> None:
+    digest = said(station(config, "training-set", "create", "--product", "plate")).split()[2]
+    said(station(config, "training-run", "start", digest))
+    records.execute(text("SELECT 1"))  # a writer's transaction holds the lock from its first statement
+    for command in (
+        ("training-set", "list"),
+        ("training-set", "show", digest, "--members"),
+        ("training-run", "list"),
+        ("training-run", "show", "1"),
+        ("golden", "list", "--product", "plate"),
+        ("models",),
+        ("shadow", "list"),
+    ):
+        said(station(config, *command))
 
 
 def test_the_golden_set(config: Path, records) -> None:
@@ -122,7 +148,11 @@ def test_models_gates_rollbacks_and_shadows_say_what_is_missing(config: Path, re
     rolled = station(config, "rollback", "--product", "plate", "--reason", "escapes")
     assert "no other model was in service for plate on station before" in refusal(rolled)
 
-    said(station(config, "shadow", "start", "cd" * 32, "--product", "plate", "--reason", "better?"))
+    start = ("shadow", "start", "cd" * 32, "--product", "plate", "--reason", "better?")
+    assert "has not passed the latency check of a gate on station" in refusal(station(config, *start))
+    found_fast(records, "station", "plate")
+    records.commit()
+    said(station(config, *start))
     listed = said(station(config, "shadow", "list"))
     assert "running" in listed
     assert "agreed on 0 of 0 parts" in listed

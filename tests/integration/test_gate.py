@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from running_station import PRODUCT, scene
 
+import inspection.deploying
 import inspection.gate
 from cameras.frame import Frame, PixelFormat
 from inspection.artifact import WEIGHTS, Thresholds, read_artifact, write_artifact
@@ -23,7 +24,7 @@ from inspection.gate import gate_model
 from inspection.records.deployments import list_deployments, model_in_service
 from inspection.records.gates import latest_gate, list_gates
 from inspection.records.labels import add_label
-from inspection.records.stored_images import add_golden_inspections, add_imported
+from inspection.records.stored_images import add_golden, add_imported, golden_inspections
 from training.importing import import_golden
 
 # What is particular to PostgreSQL lies in the records, which have tests of their own.
@@ -107,7 +108,8 @@ def test_a_model_that_fails_its_golden_set_decides_only_with_a_reason(
     config: Config, seeder, plate_model: Path, blind: Path
 ) -> None:
     good, bad = part(seeder, scene(1), "ok"), part(seeder, scratched(2), "scratch")
-    add_golden_inspections(seeder.connection, PRODUCT, (good, bad), "ada")
+    for image in golden_inspections(seeder.connection, PRODUCT, (good, bad), "ada"):
+        add_golden(seeder.connection, image)
     seeder.connection.commit()
     assert checks(config, plate_model)["golden"] == Check("golden", True, "all 2 golden images are judged right")
     with pytest.raises(GateNotPassed, match=r"did not pass its gate \(golden: 1 of 2 golden images: L10/S1 is labelled scratch"):
@@ -209,7 +211,52 @@ def test_rolling_back_puts_the_former_model_in_service(config: Config, seeder, p
     newest, second, first = list_deployments(seeder.connection, "cell")
     seeder.connection.rollback()
     assert (newest, second.model, second.ended_at, first.model) == (back, blind.name, back.deployed_at, plate_model.name)
+    with pytest.raises(Conflict, match="no other model was in service"):
+        roll_back(config, PRODUCT, "bob", "again, by mistake")
+    assert model_in_service(seeder.connection, "cell", PRODUCT) == back
+
+
+def test_a_former_model_whose_artifact_is_gone_does_not_decide_again(
+    config: Config, seeder, plate_model: Path, blind: Path
+) -> None:
+    seeder.connection.commit()
+    deploy_artifact(config, blind, PRODUCT, "ada", "the first")
+    present = deploy_artifact(config, plate_model, PRODUCT, "ada", "the second", override="a test")
     shutil.rmtree(blind)
     with pytest.raises(ModelError, match="cannot be read"):
         roll_back(config, PRODUCT, "bob", "the other one, if it were there")
-    assert model_in_service(seeder.connection, "cell", PRODUCT) == back
+    assert model_in_service(seeder.connection, "cell", PRODUCT) == present
+
+
+def test_what_is_deployed_while_a_rollback_looks_at_the_artifact_stays(
+    config: Config, seeder, plate_model: Path, blind: Path, nervous: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeder.connection.commit()
+    for model in (plate_model, blind):
+        deploy_artifact(config, model, PRODUCT, "ada", "a test", override="a test")
+
+    def meanwhile(path: Path, digest: str) -> None:
+        monkeypatch.undo()
+        deploy_artifact(config, nervous, PRODUCT, "eve", "at the same time", override="a test")
+
+    monkeypatch.setattr(inspection.deploying, "read_artifact", meanwhile)
+    with pytest.raises(Conflict, match=f"model {nervous.name[:12]} is in service for plate now, not {blind.name[:12]}"):
+        roll_back(config, PRODUCT, "bob", "escapes")
+    assert model_in_service(seeder.connection, "cell", PRODUCT).model == nervous.name
+
+
+def test_a_gate_holds_no_transaction_while_it_checks(
+    config: Config, seeder, plate_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recorder writes on, and would wait for five seconds at most."""
+    seeder.connection.commit()
+    digest = register_artifact(config, plate_model, PRODUCT).model
+    latency = inspection.gate._latency
+
+    def and_a_part_comes(*arguments: object) -> Check:
+        part(seeder, scene(1))
+        seeder.connection.commit()
+        return latency(*arguments)
+
+    monkeypatch.setattr(inspection.gate, "_latency", and_a_part_comes)
+    assert gate_model(config, digest, "ada").passed

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from recorder_peers import HEIGHT, SLOTS, WIDTH, RecorderPeers, recorder_peers
+from shadow_messages import verdict as shadow_verdict
 
 import inspection.recorder
 from cameras.frame import PixelFormat
@@ -19,7 +20,7 @@ from inspection.commands import CloseLot, Done, OpenLot, Refused
 from inspection.domain import ImageKind, LotState, Output, Reason, Verdict
 from inspection.images import ImageStore, decode_frame
 from inspection.messages import LineStarted, NotInspected, OutputDone, Recorded, RecorderStarted, RecorderState
-from inspection.records.tables import faults, images, inspections, lots, triggers
+from inspection.records.tables import faults, images, inspections, lots, shadow_inspections, triggers
 
 
 @pytest.fixture
@@ -68,6 +69,17 @@ def test_a_verdict_past_the_deadline_is_never_a_pass(peers: RecorderPeers) -> No
         peers.judge(ticket, pixels(1))
         peers.recorded(ticket, Verdict.NOT_INSPECTED, Reason.DEADLINE)
         assert peers.rows(inspections)[0].late_verdict == Verdict.PASS
+
+
+def test_a_challengers_verdict_that_fits_no_recorded_trigger_is_counted(peers: RecorderPeers) -> None:
+    with peers.recorder():
+        ticket = peers.ticket()
+        peers.judge(ticket, pixels(1))
+        peers.recorded(ticket, Verdict.PASS)
+        for number, epoch in ((ticket.trigger_id, 1), (ticket.trigger_id, 2), (99, 1)):
+            peers.inspector.send("recorder", shadow_verdict(number, Verdict.FAIL, camera="top", camera_epoch=epoch))
+        peers.until(lambda: peers.counter("shadow_unmatched") == 2)
+        assert [(row.trigger_id, row.verdict) for row in peers.rows(shadow_inspections)] == [(ticket.trigger_id, Verdict.FAIL)]
 
 
 def test_what_waits_is_committed_together(peers: RecorderPeers) -> None:

@@ -13,9 +13,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from inspection.errors import ConfigError
-from inspection.records.database import MIGRATIONS, migrate, open_engine
-from inspection.records.deployments import model_in_service
+from inspection.config import CameraConfig, ProductConfig, StationConfig
+from inspection.config import Config as StationsConfig
+from inspection.errors import ConfigError, Conflict
+from inspection.records.database import MIGRATIONS, migrate, open_engine, open_records, read_records
+from inspection.records.deployments import list_deployments, model_in_service, next_rollback
 from inspection.records.labels import add_label
 from inspection.records.queries import get_inspection
 from inspection.records.tables import lots, metadata, models
@@ -72,6 +74,37 @@ def test_records_of_the_first_version_are_kept_and_can_be_learned_from(database_
     engine.dispose()
 
 
+def test_rollbacks_of_the_second_version_are_none_to_go_back_from(database_url: str) -> None:
+    engine = open_engine(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        for digest in ("aa" * 32, "bb" * 32):
+            model = {"model": digest, "product": "plate", "path": "one", "algorithm": "a", "metrics": {}}
+            connection.execute(insert(models).values(**model, created_at=datetime.now(UTC)))
+        for day, (digest, reason) in enumerate([("aa", "the first"), ("bb", "better"), ("aa", "rolled back: escapes")], 1):
+            connection.execute(
+                text(
+                    "INSERT INTO deployments (station, product, model, deployed_at, ended_at, deployed_by, reason) "
+                    "VALUES ('st-1', 'plate', :model, :at, :until, 'ada', :reason)"
+                ),
+                {
+                    "model": digest * 32,
+                    "at": f"2025-01-0{day} 00:00:00+00:00",
+                    "until": f"2025-01-0{day + 1} 00:00:00+00:00" if day < 3 else None,
+                    "reason": reason,
+                },
+            )
+    migrate(engine)
+    with engine.begin() as connection:
+        assert [each.taken_out for each in list_deployments(connection, "st-1")] == ["bb" * 32, None, None]
+        with pytest.raises(Conflict, match="no other model was in service"):
+            next_rollback(connection, "st-1", "plate")
+    engine.dispose()
+
+
 def test_a_failed_transaction_leaves_nothing(engine: Engine) -> None:
     def open_twice() -> None:
         values = {"lot": "L1", "product": "plate", "state": "open", "opened_at": datetime.now(UTC)}
@@ -124,6 +157,19 @@ def test_a_reader_makes_no_database(tmp_path: Path) -> None:
         connection.execute(text("SELECT 1"))
     engine.dispose()
     assert not path.exists()
+
+
+def test_who_reads_the_records_of_a_station_waits_for_no_writer(tmp_path: Path) -> None:
+    config = StationsConfig(
+        station=StationConfig(data_dir=tmp_path / "data"),
+        cameras=(CameraConfig(name="top", serial="SIM1"),),
+        products=(ProductConfig(part_number="plate", camera="top"),),
+    )
+    count = text("SELECT count(*) FROM lots")
+    with read_records(config) as reader, reader.connect() as reading:
+        assert reading.execute(count).scalar_one() == 0, "made for the first one who asks"
+    with open_records(config) as writer, writer.begin(), read_records(config) as reader, reader.connect() as reading:
+        assert reading.execute(count).scalar_one() == 0
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://root@localhost/station", "records.db"])

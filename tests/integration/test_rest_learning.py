@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from shadow_messages import verdict
+from shadow_messages import found_fast, verdict
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
@@ -26,6 +26,27 @@ def code(response) -> tuple[int, str]:
     assert response.headers["content-type"] == "application/problem+json", response.text
     assert len(response.json()["detail"]) > 20
     return response.status_code, response.json()["code"]
+
+
+def test_who_and_why_have_no_control_characters(api: TestClient, seeder) -> None:
+    """PostgreSQL stores no NUL, and no command line takes one."""
+    seeder.inspection("L1", "S1")
+    seeder.connection.commit()
+    for path, body in (
+        ("inspections/1/labels", {"label": "ok"}),
+        ("training-sets", {"product": "plate"}),
+        ("training-runs", {"training_set": "ab" * 32}),
+        (f"models/{'ab' * 32}/gates", {}),
+    ):
+        for by in ("a\0", "a\nb", "\x1b[31m"):
+            refused = api.post(f"/api/v1/{path}", json=body | {"by": by})
+            assert code(refused) == (422, "invalid_request"), path
+            assert "body.by: must have no control characters, has " in refused.json()["detail"]
+    deployment = BY | {"product": "plate", "model": "ab" * 32}
+    for why in ({"reason": "\0"}, {"reason": "a", "override": "\0"}):
+        assert code(api.post("/api/v1/deployments", json=deployment | why)) == (422, "invalid_request")
+    lines = api.post("/api/v1/inspections/1/labels", json=BY | {"label": "ok", "reason": "dust\n\tand light: ü, 检, 🙂"})
+    assert lines.json()["reason"] == "dust\n\tand light: ü, 检, 🙂"
 
 
 def test_labels_are_given_and_read_back(api: TestClient, seeder) -> None:
@@ -76,15 +97,18 @@ def test_a_training_set_and_its_runs(api: TestClient, seeder, engine: Engine) ->
     wanted = BY | {"training_set": digest, "reason": "dents", "seed": 3, "longer_side": 160}
     queued = api.post("/api/v1/training-runs", json=wanted)
     assert (queued.status_code, queued.json()["state"]) == (201, "queued")
+    assert queued.json()["settings"] == {"longer_side": 160, "seed": 3}
     number = queued.json()["training_run_id"]
-    assert code(api.post("/api/v1/training-runs", json=wanted | {"algorithm": "magic"})) == (409, "unknown_algorithm")
+    assert code(api.post("/api/v1/training-runs", json=wanted | {"longer_side": 95})) == (422, "invalid_request")
     assert code(api.post("/api/v1/training-runs", json=wanted | {"training_set": "ab" * 32})) == (404, "unknown_training_set")
     with engine.begin() as connection:
         assert claim_run(connection, "st-1").training_run_id == number, "the station of the settings"
     assert api.get(f"/api/v1/training-runs/{number}").json()["state"] == "running"
     asked = api.post(f"/api/v1/training-runs/{number}/cancel", json={"by": "bob"}).json()
     assert (asked["state"], asked["cancelled_by"]) == ("running", "bob")
-    waiting = api.post("/api/v1/training-runs", json=wanted).json()["training_run_id"]
+    without = api.post("/api/v1/training-runs", json=BY | {"training_set": digest}).json()
+    assert without["settings"] == {"seed": 0}
+    waiting = without["training_run_id"]
     assert api.post(f"/api/v1/training-runs/{waiting}/cancel", json=BY).json()["state"] == "cancelled"
     assert code(api.post(f"/api/v1/training-runs/{waiting}/cancel", json=BY)) == (409, "training_run_over")
     assert code(api.post("/api/v1/training-runs/99/cancel", json=BY)) == (404, "unknown_training_run")
@@ -191,8 +215,9 @@ def test_deploying_asks_for_the_gate_and_rolling_back_does_not(api: TestClient, 
     rolled = api.post("/api/v1/deployments/rollback", json=back).json()
     assert (rolled["model"], rolled["reason"]) == (gated, "rolled back: escapes")
     assert [each["model"] for each in api.get("/api/v1/models").json()["deployments"]] == [gated, other, gated]
+    assert (rolled["taken_out"], first.json()["taken_out"]) == (other, None)
+    assert code(api.post("/api/v1/deployments/rollback", json=back)) == (409, "no_former_model")
     (tmp_path / "models" / other / artifact.WEIGHTS).write_bytes(b"altered")
-    assert code(api.post("/api/v1/deployments/rollback", json=back)) == (409, "damaged_model")
     assert code(api.post("/api/v1/deployments", json=ungated | {"override": "now"})) == (409, "damaged_model")
 
 
@@ -225,6 +250,9 @@ def test_a_challenger_and_where_it_differs(api: TestClient, seeder, digests) -> 
     assert code(api.post("/api/v1/shadows", json=wanted | {"model": gated})) == (409, "no_challenger")
     assert code(api.post("/api/v1/shadows", json=wanted | {"model": "ef" * 32})) == (404, "unknown_model")
     assert code(api.post("/api/v1/shadows/stop", json={"product": "plate"})) == (404, "no_shadow")
+    assert code(api.post("/api/v1/shadows", json=wanted)) == (409, "no_challenger"), "nobody knows how long it takes"
+    found_fast(seeder.connection, "st-1", "plate", other)
+    seeder.connection.commit()
     started = api.post("/api/v1/shadows", json=wanted)
     assert (started.status_code, started.json()["model"], started.json()["ended_at"]) == (201, other, None)
     assert api.get("/api/v1/shadows").json()["items"] == [started.json()]

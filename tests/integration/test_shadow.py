@@ -6,23 +6,27 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
 from inspector_peers import SLOTS, InspectorPeers, frame, scene
-from shadow_messages import CHALLENGER, verdict
+from shadow_messages import CHALLENGER, found_fast, verdict
 from sqlalchemy import select
 
 import inspection.inspector
+import inspection.shadow
+from cameras.frame import Frame
 from cameras.messages import FaultReport, Heartbeat
 from inspection.artifact import Thresholds, read_artifact, write_artifact
 from inspection.detector import Detector
-from inspection.domain import Model, Verdict
+from inspection.domain import Check, Model, Verdict
 from inspection.errors import Conflict, NotFound
-from inspection.messages import Inspected, ShadowInspected
+from inspection.messages import Inspected, ShadowInspected, Ticket
 from inspection.records import tables
 from inspection.records.deployments import deploy, register_model
+from inspection.records.gates import LATENCY, store_gate
 from inspection.records.labels import add_label
 from inspection.records.shadows import (
     disagreements,
@@ -32,7 +36,7 @@ from inspection.records.shadows import (
     start_shadow,
     stop_shadow,
 )
-from inspection.shadow import LIMIT, Shadow
+from inspection.shadow import LIMIT, PATIENCE, Shadow
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,61 @@ def test_live_parts_come_first_and_the_challenger_sees_the_same_frames(
     assert {message.verdict for message in shadow} == {Verdict.REVIEW}
     for ticket, message in zip(tickets, shadow, strict=True):
         assert (message.camera, message.camera_epoch, message.trigger_count) == ("top", ticket.camera_epoch, ticket.trigger_count)
+
+
+def test_no_copy_is_judged_while_a_part_is_on_its_way(peers: InspectorPeers, challenger: Path) -> None:
+    """Its frame would wait for the end of that."""
+    peers.in_shadow = lambda: {"plate": (challenger.name, challenger)}
+    with peers.inspector():
+        coming, lost = peers.ticket(), peers.ticket(deadline_ms=500)
+        peers.send(coming)
+        peers.recorder.expect(Heartbeat, lambda beat: beat.counters["waiting"] == 1)
+        first, _ = peers.part(scene(1))
+        peers.inspected(first)
+        for _ in range(5):
+            peers.recorder.expect(Heartbeat)
+        peers.send(lost)
+        peers.send(ref=peers.frame(coming, scene(2)))
+        peers.inspected(coming)
+        assert peers.recorder.came(ShadowInspected) == []
+        # A frame that does not come does not keep the challenger waiting for long.
+        for ticket in (first, coming):
+            assert peers.recorder.expect(ShadowInspected).trigger_id == ticket.trigger_id
+
+
+class Slow:
+    """A challenger that takes its time."""
+
+    review_threshold, fail_threshold = 1.0, 2.0
+
+    def __init__(self, digest: str) -> None:
+        self.digest = digest
+
+    def inspect(self, frame: Frame) -> SimpleNamespace:
+        time.sleep(1.2)
+        return SimpleNamespace(score=0.5)
+
+
+def test_a_challenger_that_would_make_parts_late_is_a_fault_and_suspended(
+    peers: InspectorPeers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Detector.load
+
+    def loaded(path: Path, expected_digest: str) -> Detector | Slow:
+        return Slow(CHALLENGER) if expected_digest == CHALLENGER else load(path, expected_digest)
+
+    monkeypatch.setattr(inspection.inspector.Detector, "load", loaded)
+    peers.in_shadow = lambda: {"plate": (CHALLENGER, Path())}
+    with peers.inspector():
+        for seed in range(2):
+            ticket, _ = peers.part(scene(seed), deadline_ms=1_000)
+            peers.inspected(ticket)
+            if seed == 0:
+                fault = peers.recorder.expect(FaultReport)
+        assert (fault.kind, fault.source) == ("challenger_suspended", "inspector")
+        assert fault.detail.startswith("challenger cdcdcdcdcdcd of product plate took 1")
+        peers.recorder.expect(Heartbeat, lambda beat: beat.counters["inspected"] == 2)
+        assert not peers.recorder.came(FaultReport)
 
 
 def test_a_challenger_starts_and_stops_between_two_parts(peers: InspectorPeers, challenger: Path) -> None:
@@ -142,7 +201,47 @@ def test_a_challenger_that_fails_or_was_stopped_gives_no_verdict(peers: Inspecto
     assert shadow.counters["shadow_errors"] == 1
     running.clear()
     assert shadow.inspect() is None
+    assert shadow.counters["shadow_dropped"] == 1
     assert not shadow
+
+
+def test_a_challenger_that_takes_longer_than_parts_have_to_spare_is_suspended_until_it_is_started_again(
+    peers: InspectorPeers, challenger: Path
+) -> None:
+    running = [Detector.load(challenger)]
+    shadow = Shadow(lambda product: running[0])
+    hurried = peers.ticket(deadline_ms=60_000, age_ms=60_000)
+    ref = peers.frame(hurried, scene(1))
+
+    def judged(ticket: Ticket) -> bool:
+        shadow.keep(shadow.copy(ticket, ref, frame(scene(1))))
+        return bool(shadow) and shadow.inspect() is not None
+
+    # Late now and then is the machine's fault; so long as it is not always so, it goes on.
+    assert all(judged(ticket) for ticket in [hurried] * (PATIENCE - 1) + [peers.ticket()] + [hurried] * PATIENCE)
+    assert not judged(peers.ticket())
+    (suspension,) = shadow.suspensions
+    assert suspension.startswith(f"challenger {challenger.name[:12]} of product plate took ")
+    assert suspension.endswith("a part had 0 ms to spare: it would make parts late; stop it, and start a faster one")
+    running[0] = Detector.load(challenger)
+    assert judged(peers.ticket())
+    assert judged(peers.ticket(deadline_ms=0.001)), "longer than the whole deadline: once is enough"
+    assert not judged(peers.ticket())
+    assert len(shadow.suspensions) == 2
+
+
+def test_a_frame_that_cannot_be_copied_costs_no_verdict(
+    peers: InspectorPeers, challenger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*arguments: object, **changes: object) -> None:
+        raise MemoryError
+
+    peers.in_shadow = lambda: {"plate": (challenger.name, challenger)}
+    monkeypatch.setattr(inspection.shadow, "replace", no_memory)
+    with peers.inspector():
+        ticket, _ = peers.part(scene(1))
+        peers.inspected(ticket)
+        peers.recorder.expect(Heartbeat, lambda beat: beat.counters["shadow_errors"] == 1 and beat.counters["errors"] == 0)
 
 
 # --- in the records ---
@@ -180,11 +279,11 @@ def test_where_the_challenger_differs_is_listed_with_the_label(seeder) -> None:
 
 def test_a_challengers_verdict_is_recorded_once_and_for_its_own_frame_alone(seeder) -> None:
     seeder.inspection("L1", "S1")
-    shadow_inspected(seeder.connection, verdict(1, Verdict.FAIL, camera_epoch=2))
-    shadow_inspected(seeder.connection, verdict(7, Verdict.FAIL))
+    assert not shadow_inspected(seeder.connection, verdict(1, Verdict.FAIL, camera_epoch=2))
+    assert not shadow_inspected(seeder.connection, verdict(7, Verdict.FAIL))
     assert shadow_summary(seeder.connection, CHALLENGER).inspected == 0
-    shadow_inspected(seeder.connection, verdict(1, Verdict.FAIL))
-    shadow_inspected(seeder.connection, verdict(1, Verdict.PASS))
+    assert shadow_inspected(seeder.connection, verdict(1, Verdict.FAIL))
+    assert shadow_inspected(seeder.connection, verdict(1, Verdict.PASS))
     rows = seeder.connection.execute(select(tables.shadow_inspections.c.trigger_id, tables.shadow_inspections.c.verdict)).all()
     assert rows == [(1, "fail")]
 
@@ -196,6 +295,13 @@ def test_one_challenger_runs_for_a_product_until_it_is_stopped_or_put_in_service
         start_shadow(connection, "st-1", "plate", in_service, "ada", "")
     with pytest.raises(Conflict, match="made for product 'plate'"):
         start_shadow(connection, "st-1", "flange", other, "ada", "")
+    with pytest.raises(Conflict, match="cdcdcdcdcdcd has not passed the latency check of a gate on st-1"):
+        start_shadow(connection, "st-1", "plate", other, "ada", "")
+    found_fast(connection, "st-1", "plate")
+    store_gate(connection, "st-1", "plate", other, [Check(LATENCY, False, "the machine was busy")], None, "ada")
+    with pytest.raises(Conflict, match="gate it, or choose a faster one"):
+        start_shadow(connection, "st-1", "plate", other, "ada", "the newest gate counts")
+    found_fast(connection, "st-1", "plate")
     first = start_shadow(connection, "st-1", "plate", other, "ada", "fewer false rejects?")
     second = start_shadow(connection, "st-1", "plate", other, "bob", "again")
     newest, former = list_shadows(connection, "st-1")

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,21 +23,25 @@ import pytest
 from running_station import scene
 from sqlalchemy import Engine
 
+import inspection.records.database
+import training.trainer
 from inspection import config as configuration
 from inspection.artifact import read_artifact
 from inspection.config import Config
-from inspection.deploying import register_artifact
-from inspection.domain import Box, Gate, ImageKind, Member, RunState, Side, Source, TrainingRun, Verdict
+from inspection.deploying import model_at, register_artifact
+from inspection.domain import Box, Gate, ImageKind, Member, Model, RunState, Side, Source, TrainingRun, Verdict
 from inspection.images import ImageStore
 from inspection.records.database import open_records
 from inspection.records.gates import latest_gate, request_gate
 from inspection.records.labels import add_label
-from inspection.records.training_runs import cancel_run, get_run, request_run
+from inspection.records.training_runs import cancel_run, claim_run, get_run, request_run
 from inspection.records.training_sets import freeze, members_of
 from inspection.training_set import checked, draft
+from training import autopilot
 from training.importing import import_good
-from training.perform import Failed, Made, Message, perform, region_mask, thinned
+from training.perform import Failed, Made, Message, in_order, perform, region_mask, thinned
 from training.train import STAGES
+from training.trainer import Trainer, _Attempt, _supervise
 
 STATION = """
 [station]
@@ -83,9 +88,9 @@ def training_set(config: Config, tmp_path: Path) -> str:
     return frozen.training_set
 
 
-def request(config: Config, training_set: str) -> int:
+def request(config: Config, training_set: str, longer_side: int | None = 96) -> int:
     with open_records(config) as engine, engine.begin() as connection:
-        return request_run(connection, "cell", training_set, "ada", "a test", longer_side=96).training_run_id
+        return request_run(connection, "cell", training_set, "ada", "a test", longer_side=longer_side).training_run_id
 
 
 def wait_for(config: Config, number: int, condition: Callable[[TrainingRun], bool]) -> TrainingRun:
@@ -180,12 +185,95 @@ def test_a_trainer_gates_is_cancelled_and_gives_back_what_it_has_not_done(
         assert given_back.attempts == 0
 
 
+# --- what the trainer does with its children, in this process ---
+
+
+@pytest.fixture
+def attempt(
+    config: Config, config_path: Path, training_set: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Made], TrainingRun]]:
+    """Carries out a run whose training made this, and which is not gated; returns the run as it ended."""
+    monkeypatch.setattr(training.trainer, "POLL_S", 0.05)
+    monkeypatch.setattr(inspection.records.database, "BUSY_TIMEOUT_MS", 50)
+    number = request(config, training_set)
+    with open_records(config) as engine:
+
+        def carried_out(made: Made) -> TrainingRun:
+            with engine.begin() as connection:
+                run = claim_run(connection, "cell")
+            attempt = _Attempt(config, config_path, engine, run, lambda: True)
+            monkeypatch.setattr(attempt, "_train", lambda: made)
+            monkeypatch.setattr(attempt, "_gate", lambda digest: None)
+            attempt.carry_out()
+            with engine.connect() as connection:
+                return get_run(connection, number)
+
+        yield carried_out
+
+
+def test_a_training_outlasts_a_database_that_is_busy(
+    attempt: Callable[[Made], TrainingRun], config: Config, plate_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_records(config) as other, other.connect() as holding:
+
+        def hold(made: str, product: str, digest: str | None = None) -> Model:
+            holding.exec_driver_sql("SELECT 1")
+            threading.Timer(0.5, holding.rollback).start()
+            return model_at(made, product, digest)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training.trainer, "model_at", hold)
+            run = attempt(Made(str(plate_model), plate_model.name, {}))
+    assert (run.state, run.model) == (RunState.SUCCEEDED, plate_model.name)
+    assert "cannot be recorded, trying again" in caplog.text
+
+
+def test_a_model_that_cannot_be_registered_fails_the_run_and_says_why(
+    attempt: Callable[[Made], TrainingRun], plate_model: Path
+) -> None:
+    run = attempt(Made(str(plate_model), "ab" * 32, {}))
+    assert (run.state, run.model) == (RunState.FAILED, None)
+    assert run.error.startswith("the model that was made cannot be registered: ")
+    assert run.error in run.log
+
+
+def test_a_run_that_fails_says_what_any_database_takes(attempt: Callable[[Made | Failed], TrainingRun]) -> None:
+    assert attempt(Failed("odd \0 name")).error == "odd \ufffd name"
+
+
+def test_a_gate_that_cannot_be_started_is_one_that_was_not_passed(config: Config, config_path: Path, plate_model: Path) -> None:
+    """And is not tried for ever."""
+    model = register_artifact(config, plate_model, "plate").model
+    with open_records(config) as engine:
+        with engine.begin() as connection:
+            asked = request_gate(connection, "cell", "plate", model, "bob\0")
+        Trainer(config, config_path, engine)._gate(asked)
+        gate = _latest_gate(engine, model)
+    assert (gate.gate_id, gate.passed) == (asked.gate_id, False)
+    assert "without a result: embedded null byte" in gate.checks[0].detail
+
+
+def test_a_child_that_takes_long_to_end_is_beaten_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lingers.py").write_text("import os, time\nprint('done', flush=True)\nos.close(1)\ntime.sleep(60)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    said: list[bytes] = []
+    beats = iter(range(4))
+
+    def beat() -> None:
+        if said and next(beats, None) is None:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        _supervise(["lingers"], said.append, beat)
+    assert said == [b"done"]
+
+
 # --- what the trainer's child does, in this process ---
 
 
-def performed(config: Config, training_set: str) -> list[Message]:
+def performed(config: Config, training_set: str, longer_side: int | None = 96) -> list[Message]:
     output = io.BytesIO()
-    perform(config, request(config, training_set), output)
+    perform(config, request(config, training_set, longer_side), output)
     return [msgspec.json.decode(line, type=Message) for line in output.getvalue().splitlines()]
 
 
@@ -211,6 +299,8 @@ def test_a_run_learns_from_the_sets_lots_to_learn_from_alone(config: Config, tra
     assert isinstance(made, Made)
     assert {step.stage for step in steps} == set(STAGES)
     provenance = read_artifact(Path(made.path), made.digest).manifest.provenance
+    good = [member.sha256 for member in in_order(members) if member.side is Side.TRAIN and member.label == "ok"]
+    assert [image.sha256 for image in provenance.images] == good, "neighbours beside each other"
     learned = {member.sha256: member.label for member in members if member.side is Side.TRAIN}
     assert {image.sha256 for image in provenance.images} == {sha256 for sha256, label in learned.items() if label == "ok"}
     assert {image.sha256 for image in provenance.rejects} == {sha256 for sha256, label in learned.items() if label != "ok"}
@@ -226,10 +316,41 @@ def test_a_run_without_its_images_fails_and_says_why(config: Config, training_se
     assert "is not in the store" in last.error
 
 
+def test_a_run_without_a_size_has_the_design_that_is_fast_enough_for_the_product(config: Config, training_set: str) -> None:
+    *steps, made = performed(config, training_set, longer_side=None)
+    assert isinstance(made, Made)
+    assert {step.stage for step in steps} == {autopilot.STAGE, *STAGES}
+    tried = read_artifact(Path(made.path), made.digest).manifest.provenance.tried
+    assert [trial.design.longer_side for trial in tried] == [160], "for the record"
+    plate = config.products[0].model_copy(update={"deadline_ms": 0.002})
+    last = performed(config.model_copy(update={"products": (plate,)}), training_set, longer_side=None)[-1]
+    assert isinstance(last, Failed)
+    assert "no design inspects a frame within 0.001 ms" in last.error
+
+
+def test_parts_of_a_lot_stay_together_in_the_order_in_which_they_were_made() -> None:
+    """A training set is ordered by hashes, which are as good as random."""
+    random = np.random.default_rng(0)
+    lots = [("L2", range(1, 40)), ("L1", range(40, 80)), ("L10", range(80, 90))]
+    made = [
+        Member(random.bytes(32).hex(), "ok", lot, Side.TRAIN, Source.PASS, f"{lot}/S{seq}#{seq}", "Mono8", seq=seq)
+        for lot, seqs in lots
+        for seq in seqs
+    ]
+    imported = [
+        Member(random.bytes(32).hex(), "ok", "folder: /a", Side.TRAIN, Source.FOLDER, f"{number:02}.png", "Mono8")
+        for number in range(20)
+    ]
+    ordered = in_order(sorted([*made, *imported], key=lambda member: member.sha256))
+    assert ordered[:-20] == sorted(made, key=lambda member: (member.lot, member.seq))
+    assert ordered[-20:] == imported
+    assert thinned(ordered, 30) == [member for member in ordered if member in thinned(ordered, 30)]
+
+
 def test_parts_that_people_called_ok_are_learned_from_before_all_others() -> None:
     sources = [Source.LABEL if number % 10 == 0 else Source.PASS for number in range(100)]
     good = [Member(f"{number:064}", "ok", "L1", Side.TRAIN, source, "", "Mono8") for number, source in enumerate(sources)]
-    assert sorted(thinned(good, 200), key=good.index) == good
+    assert thinned(good, 200) == good
     some = thinned(good, 40)
     assert len({member.sha256 for member in some}) == 40
     assert sum(member.source is Source.LABEL for member in some) == 10

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, insert, update
 
-from inspection.domain import RunState, TrainingRun
+import training.design
+from inspection.domain import MAX_SIDE, MIN_SIDE, RunState, TrainingRun
 from inspection.errors import Conflict, NotFound
 from inspection.records import tables
 from inspection.records.training_runs import (
@@ -36,7 +37,7 @@ def connection(seeder):
     return seeder.connection
 
 
-def request(connection, **values: int | str) -> TrainingRun:
+def request(connection, **values: int) -> TrainingRun:
     return request_run(connection, "st-1", SET, "ada", "more rejects", **values)
 
 
@@ -50,7 +51,7 @@ def silence(connection, run: TrainingRun) -> None:
 def test_a_run_from_request_to_success(connection) -> None:
     requested = request(connection, seed=3, longer_side=160)
     assert (requested.state, requested.product) == (RunState.QUEUED, "plate")
-    assert requested.settings == {"algorithm": "patchcore", "longer_side": 160, "seed": 3}
+    assert requested.settings == {"longer_side": 160, "seed": 3}
     assert is_waiting(connection, "st-1")
     assert not is_waiting(connection, "st-2"), "the images are on st-1"
     assert claim_run(connection, "st-2") is None
@@ -67,14 +68,20 @@ def test_a_run_from_request_to_success(connection) -> None:
     assert list_runs(connection, "flange", 10) == ()
 
 
+def test_a_run_without_a_size_leaves_the_design_to_the_training(connection) -> None:
+    assert request(connection).settings == {"seed": 0}
+
+
+def test_sizes_that_may_be_asked_for_are_those_that_can_be_trained() -> None:
+    assert (MIN_SIDE, MAX_SIDE) == (training.design.MIN_SIDE, training.design.MAX_SIDE)
+
+
 def test_runs_are_claimed_in_the_order_of_their_requests(connection) -> None:
     requested = [request(connection).training_run_id for _ in range(3)]
     assert [claim_run(connection, "st-1").training_run_id for _ in range(3)] == requested
 
 
 def test_what_cannot_be_trained_is_not_queued(connection) -> None:
-    with pytest.raises(Conflict, match="algorithm 'magic' is not known here; choose one of patchcore"):
-        request(connection, algorithm="magic")
     with pytest.raises(NotFound, match="training set cdcd"):
         request_run(connection, "st-1", "cd" * 32, "ada", "")
     with pytest.raises(NotFound, match="training run 7 is not recorded"):

@@ -12,15 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text, update
 
-import training.train
-from inspection.domain import Box, ImageKind, Member, Side, Source, Verdict
+from inspection.domain import MIN_IMAGES, Box, ImageKind, Member, Side, Source, Verdict
 from inspection.errors import Conflict, NotFound, StationError
 from inspection.images import ImageStore
 from inspection.records import tables
 from inspection.records.labels import add_label
-from inspection.records.stored_images import add_golden_inspections, add_imported, list_golden, remove_golden
+from inspection.records.stored_images import add_golden, add_imported, golden_inspections, list_golden, remove_golden
 from inspection.records.training_sets import freeze, get_training_set, list_training_sets, members_of
-from inspection.training_set import MIN_IMAGES, checked, draft, pseudo_lot, split
+from inspection.training_set import checked, draft, pseudo_lot, split
 
 LEARNED, KEPT = "L1", "L10"
 """Lots that are learned from, and kept for validation."""
@@ -48,10 +47,6 @@ def by_seq(members: tuple[Member, ...]) -> dict[int, Member]:
     return {int(member.name.rpartition("#")[2]): member for member in members if member.source is not Source.FOLDER}
 
 
-def test_the_trainer_needs_as_many_good_images_as_the_training_set_asks_for() -> None:
-    assert MIN_IMAGES == training.train.MIN_IMAGES
-
-
 def test_passed_and_labelled_parts_are_members_and_undecided_ones_are_not(seeder, part) -> None:
     passed, failed, escaped, false_reject = part(), part(verdict=Verdict.FAIL), part(), part(verdict=Verdict.REVIEW)
     scratched = part(verdict=Verdict.FAIL)
@@ -60,6 +55,7 @@ def test_passed_and_labelled_parts_are_members_and_undecided_ones_are_not(seeder
     add_label(seeder.connection, false_reject, "ok", "bob", "dust")
     add_label(seeder.connection, scratched, "scratch", "ada", regions=(Box(1, 2, 3, 4),))
     members = by_seq(draft(seeder.connection, "plate").members)
+    assert {seq: member.seq for seq, member in members.items()} == {seq: seq for seq in members}
     assert {seq: (member.label, member.source) for seq, member in members.items()} == {
         passed: ("ok", Source.PASS),
         escaped: ("dent", Source.LABEL),
@@ -72,14 +68,12 @@ def test_passed_and_labelled_parts_are_members_and_undecided_ones_are_not(seeder
 
 
 @given(st.sets(st.text("abcL019-", min_size=1, max_size=8), min_size=1, max_size=20), st.sets(st.text("xyz/", max_size=5)))
-def test_a_lot_has_the_same_side_in_every_set_with_something_to_learn_from(lots: set[str], folders: set[str]) -> None:
+def test_a_lot_has_the_same_side_in_every_set(lots: set[str], folders: set[str]) -> None:
     imported = {pseudo_lot(folder) for folder in folders}
-    sides = split(lots | imported)
-    assert Side.TRAIN in sides.values()
-    assert all(sides[lot] is Side.TRAIN for lot in imported)
-    more = split(lots | imported | {LEARNED})
-    if any(split({lot, LEARNED})[lot] is Side.TRAIN for lot in lots) or imported:
-        assert all(more[lot] is side for lot, side in sides.items())
+    together = split(lots | imported)
+    assert all(together[lot] is Side.TRAIN for lot in imported)
+    assert all(split({lot}) == {lot: side} for lot, side in together.items()), "whatever other lots there are"
+    assert split({LEARNED, KEPT}) == {LEARNED: Side.TRAIN, KEPT: Side.VALIDATION}
 
 
 def test_about_one_lot_in_five_is_kept_for_validation() -> None:
@@ -115,11 +109,13 @@ def test_one_image_is_one_member_and_contradicting_labels_leave_it_out(seeder, p
 def test_golden_images_are_not_learned_from(seeder, part) -> None:
     first, second = part(), part(verdict=Verdict.FAIL)
     with pytest.raises(Conflict, match="has no label; label it first"):
-        add_golden_inspections(seeder.connection, "plate", (first,), "ada")
-    add_label(seeder.connection, first, "ok", "ada")
+        golden_inspections(seeder.connection, "plate", (first,), "ada")
+    for label in ("dent", "ok"):  # the newest one counts
+        add_label(seeder.connection, first, label, "ada")
     add_label(seeder.connection, second, "dent", "ada")
-    assert add_golden_inspections(seeder.connection, "plate", (first, second), "ada") == 2
-    assert add_golden_inspections(seeder.connection, "plate", (first, second), "ada") == 0
+    images = golden_inspections(seeder.connection, "plate", (first, second), "ada")
+    assert [add_golden(seeder.connection, image) for image in images] == [True, True]
+    assert [add_golden(seeder.connection, image) for image in images] == [False, False]
     golden = list_golden(seeder.connection, "plate")
     assert [(image.label, image.name) for image in golden] == [("dent", "L1/S2"), ("ok", "L1/S1")]
     found = draft(seeder.connection, "plate")
@@ -172,6 +168,14 @@ def test_too_few_good_images_are_refused_with_the_way_out(seeder, part, store) -
         part(KEPT)
     add_label(seeder.connection, part(verdict=Verdict.FAIL), "dent", "ada")
     with pytest.raises(Conflict, match=r"9 good images of plate .* at least 10 are needed \(3 more are of lots kept for"):
+        checked(draft(seeder.connection, "plate"), store)
+
+
+def test_a_lone_lot_that_is_kept_is_not_learned_from(seeder, part, store) -> None:
+    """It would change its side as soon as there was another lot, and what checked a model would have taught it."""
+    for _ in range(MIN_IMAGES):
+        part(KEPT)
+    with pytest.raises(Conflict, match=r"0 good images .* \(10 more are of lots kept for validation; another lot may be learned"):
         checked(draft(seeder.connection, "plate"), store)
 
 

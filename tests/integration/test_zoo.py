@@ -229,8 +229,9 @@ def test_options_that_do_not_go_together_are_refused(dataset: Path, tmp_path: Pa
         (("padim", "resnet18", weights, "", "", None), "needs --licence"),
         (("efficient_ad", "", None, "", "", None), "is not offered"),
     ):
+        algorithm, *others = options
         with pytest.raises(TrainingError, match=message):
-            trainer(*options)
+            trainer(algorithm, None, 150.0, *others)
 
 
 STATION = """

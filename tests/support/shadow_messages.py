@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from inspection.domain import Verdict
+from sqlalchemy import Connection
+
+from inspection.domain import Check, Verdict
 from inspection.messages import ShadowInspected
+from inspection.records.gates import LATENCY, store_gate
 
 CHALLENGER = "cd" * 32
+
+
+def found_fast(connection: Connection, station: str, product: str, model: str = CHALLENGER) -> None:
+    """A gate that found this model fast enough."""
+    store_gate(connection, station, product, model, [Check(LATENCY, True, "within 4 ms")], None, "ada")
 
 
 def verdict(trigger_id: int, verdict: Verdict, **values: object) -> ShadowInspected:
