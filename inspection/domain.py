@@ -56,7 +56,7 @@ OK = "ok"
 MIN_IMAGES = 10
 """Fewer good images are not trained on."""
 MIN_SIDE, MAX_SIDE = 96, 1024
-"""How long the longer side of a network's input may be, in pixels; those of `training.design`."""
+"""How long the longer side of a network's input may be, in pixels."""
 MAX_SEED = 2**31 - 1
 
 

@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from inspection.cli_options import OPERATOR, ByOption
+from inspection.domain import MAX_SIDE, MIN_SIDE
 from inspection.errors import StationError
 from training import bench
 from training.check_command import check as check_dataset
 from training.check_command import checked, progress_bar, summary, table
 from training.checking import withheld
-from training.design import DEADLINE_MS, MAX_SIDE, MIN_SIDE
+from training.design import DEADLINE_MS
 from training.errors import TrainingError
 from training.findings import document
 

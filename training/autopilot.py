@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from inspection.detector import CompiledNetwork, computing_threads, processor_precisions
+from inspection.domain import MAX_SIDE
 from inspection.preprocessing import network_input
 from training.backbone import LITE0
 from training.calibration import combined, common_units, patch_scores
 from training.dataset import MIN_IMAGES, TrainingImage
-from training.design import FINE_LAYERS, MAX_SIDE, Design, Trial
+from training.design import FINE_LAYERS, Design, Trial
 from training.errors import TrainingError, UnreadableImage
 from training.export import export
 from training.known_defects import LabelledReject

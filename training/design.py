@@ -6,7 +6,6 @@ from inspection import artifact
 from inspection.preprocessing import input_size
 
 LONGER_SIDE = 320
-MIN_SIDE, MAX_SIDE = 96, 1024
 COARSE_LAYERS = ("blocks.2", "blocks.4")
 FINE_LAYERS = ("blocks.1", "blocks.2", "blocks.4")
 """With the layer at stride 4, whose texture tells small defects; among few large patches it only adds noise."""

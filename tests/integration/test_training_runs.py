@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, insert, update
 
-import training.design
-from inspection.domain import MAX_SIDE, MIN_SIDE, RunState, TrainingRun
+from inspection.domain import RunState, TrainingRun
 from inspection.errors import Conflict, NotFound
 from inspection.records import tables
 from inspection.records.training_runs import (
@@ -70,10 +69,6 @@ def test_a_run_from_request_to_success(connection) -> None:
 
 def test_a_run_without_a_size_leaves_the_design_to_the_training(connection) -> None:
     assert request(connection).settings == {"seed": 0}
-
-
-def test_sizes_that_may_be_asked_for_are_those_that_can_be_trained() -> None:
-    assert (MIN_SIDE, MAX_SIDE) == (training.design.MIN_SIDE, training.design.MAX_SIDE)
 
 
 def test_runs_are_claimed_in_the_order_of_their_requests(connection) -> None:
