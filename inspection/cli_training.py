@@ -19,7 +19,7 @@ from inspection.cli_options import (
     run_or_explain,
     writing,
 )
-from inspection.domain import MAX_SEED, MAX_SIDE, MIN_SIDE, Box, TrainingRun, TrainingSet
+from inspection.domain import MAX_SEED, MAX_SIDE, MIN_SIDE, Box, TrainingRun, TrainingSet, TrainingSettings
 from inspection.errors import ConfigError
 
 app = typer.Typer()
@@ -161,13 +161,18 @@ def start(
             help="Longer side of the network's input; without it, several are tried.",
         ),
     ] = None,
+    false_rejects: Annotated[str, typer.Option(metavar="SHARE", help="Good parts that may be stopped at most.")] = "2%",
+    confidence: Annotated[str, typer.Option(metavar="SHARE", help="How sure that has to be.")] = "95%",
 ) -> None:
     """Ask for a model; the station's trainer makes it."""
+    from inspection.quality.claims import read_share
     from inspection.records.training_runs import request_run
 
     def action() -> None:
+        wished = read_share("--false-rejects", false_rejects), read_share("--confidence", confidence)
+        settings = TrainingSettings(seed, size, *wished)
         with writing(config) as (loaded, connection):
-            run = request_run(connection, loaded.station.name, training_set, by, reason, seed, size)
+            run = request_run(connection, loaded.station.name, training_set, by, reason, settings)
         typer.echo(f"training run {run.training_run_id} is queued")
 
     run_or_explain(action)

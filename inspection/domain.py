@@ -290,6 +290,20 @@ class TrainingSet:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """What a training run is asked for.
+
+    ``longer_side`` of the network's input, in pixels; without it, the training finds the best design for the product.
+    ``false_rejects`` is the share of good parts that may be stopped at most, ``confidence`` how sure that has to be.
+    """
+
+    seed: int = 0
+    longer_side: int | None = None
+    false_rejects: float = 0.02
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingRun:
     """One attempt to make a model from a training set; ``attempts`` counts how often a trainer began it."""
 
@@ -297,7 +311,7 @@ class TrainingRun:
     station: str
     product: str
     training_set: str
-    settings: dict[str, int]
+    settings: TrainingSettings
     state: RunState
     stage: str
     done: int

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from inspection.cli_options import OPERATOR, ByOption
 from inspection.domain import MAX_SIDE, MIN_SIDE
 from inspection.errors import StationError
+from inspection.quality.claims import read_share
 from training import bench
 from training.check_command import check as check_dataset
 from training.check_command import checked, progress_bar, summary, table
@@ -61,6 +62,10 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="anomalib's: passes over the images; else so many that a small set takes minutes.")
     ] = None,
+    false_rejects: Annotated[
+        str, typer.Option(metavar="SHARE", help="Good parts that may be stopped at most; a twentieth of them may be failed.")
+    ] = "2%",
+    confidence: Annotated[str, typer.Option(metavar="SHARE", help="How sure that has to be; the model says if it is.")] = "95%",
     json: Json = None,
 ) -> None:
     """Train a model from good images alone (at least 10; 30 or more give steadier thresholds)."""
@@ -68,9 +73,11 @@ def train(
     console = Console(stderr=True)
     report = checked(dataset, console)
     with console.status("loading torch and anomalib"):
+        from training.calibration import FalseRejects
         from training.dataset import good_images
         from training.zoo.command import trainer
 
+        wished = FalseRejects(read_share("--false-rejects", false_rejects), read_share("--confidence", confidence))
         STAGES, run = trainer(algorithm, size, deadline_ms, backbone, weights, licence, layers, epochs)  # noqa: N806
     bar = Progress(TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
     with bar:
@@ -81,10 +88,12 @@ def train(
                 bar.start_task(tasks[stage])
             bar.update(tasks[stage], completed=done, total=steps)
 
-        model = run(withheld(good_images(dataset), report), product, out, seed=seed, progress=show)
+        images = withheld(good_images(dataset), report)
+        model = run(images, product, out, seed=seed, progress=show, false_rejects=wished)
     for name, reason in model.skipped.items():
         console.print(f"skipped {name}: {reason}", style="yellow", markup=False)
     _write(json, asdict(model))
+    typer.echo(f"thresholds: {model.rule}")
     typer.echo(f"{model.path} {model.digest} trained on {model.metrics['images']:.0f} images in {model.seconds:.1f} s")
 
 

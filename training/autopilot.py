@@ -21,7 +21,7 @@ from inspection.detector import CompiledNetwork, computing_threads, processor_pr
 from inspection.domain import MAX_SIDE
 from inspection.preprocessing import network_input
 from training.backbone import LITE0
-from training.calibration import combined, common_units, patch_scores
+from training.calibration import FALSE_REJECTS, FalseRejects, combined, common_units, patch_scores
 from training.dataset import MIN_IMAGES, TrainingImage
 from training.design import FINE_LAYERS, Design, Trial
 from training.errors import TrainingError, UnreadableImage
@@ -67,6 +67,7 @@ def train_within(
     seed: int = 0,
     progress: Progress = lambda stage, done, steps: None,
     rejects: Sequence[LabelledReject] = (),
+    false_rejects: FalseRejects = FALSE_REJECTS,
 ) -> TrainedModel:
     """Train with the design that ``choose`` finds; its ``seconds`` include the search.
 
@@ -74,7 +75,9 @@ def train_within(
     """
     started = time.monotonic()
     design, trials = choose(images, deadline_ms, rejects, seed, progress)
-    model = train(images, product, models_dir, seed, progress, design=design, rejects=rejects, tried=trials)
+    model = train(
+        images, product, models_dir, seed, progress, design=design, rejects=rejects, tried=trials, false_rejects=false_rejects
+    )
     return replace(model, seconds=time.monotonic() - started)
 
 

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from inspection.artifact import Thresholds
+from inspection.errors import StationError
+from inspection.quality import claims
+from inspection.quality.claims import thresholds_for
 from training.errors import TrainingError
 from training.network import strangest_patches
 
-REVIEW_RATE = 0.02
-"""Share of good parts that the review threshold is meant to stop."""
-FAIL_RATE = 0.001
-"""Share of good parts that the fail threshold is meant to stop."""
-UPPER_QUANTILE = 0.9
-MIN_SPREAD = 0.05
-"""Scores of good parts vary by at least this (as a fraction): images taken in one go vary less than the next weeks will."""
+
+@dataclass(frozen=True, slots=True)
+class FalseRejects:
+    """The share of good parts that may be stopped at most, and how sure that has to be once there are parts enough to be sure.
+
+    A twentieth of them may be failed, the others are for review.
+    """
+
+    share: float = 0.02
+    confidence: float = 0.95
+
+    @property
+    def failed(self) -> float:
+        return self.share / 20
+
+
+FALSE_REJECTS = FalseRejects()
 MIN_IMAGE_SPREAD = 0.2
-"""Likewise for the distance of mean features, which light and sensor noise move before any patch looks strange."""
-_ZERO = 1e-6
+"""Distances of mean features vary by at least this (as a fraction): light and noise move them before any patch looks strange."""
 
 
 def folds(count: int, parts: int = 5) -> NDArray[np.int64]:
@@ -72,34 +83,24 @@ def whole_image_scale(patch_scores: NDArray[np.float64], image_distances: NDArra
     return float(np.exp(middle - exponent * image_middle)), exponent
 
 
-def thresholds(scores: NDArray[np.float64]) -> Thresholds:
-    """Review and fail threshold from the scores of good images (at least two).
+def thresholds(scores: NDArray[np.float64], false_rejects: FalseRejects = FALSE_REJECTS) -> Thresholds:
+    """Review and fail threshold from the scores of good images (at least two) that the model did not learn from.
 
-    The logarithms of the scores are taken as normal above their median, with the spread that their 90 % quantile shows:
-    neither the strangest few images, which may not be good at all, nor the lower half decide. The thresholds are
-    one-sided prediction limits for one further good part, median + t(n-1, 1-rate) · spread · sqrt(1 + 1/n) with
-    Student's t because n may be small (Hahn & Meeker, "Statistical intervals", 1991, section 4.8).
+    By rank where there are enough images for that, else log-normal prediction limits; the rule says which
+    (``inspection.quality.claims``). Raises TrainingError if most scores are zero, StationError if a share is not between 0 and 1.
     """
-    count = len(scores)
-    middle, spread = location_and_spread(scores)
-
-    def limit(rate: float) -> float:
-        return float(np.exp(middle + stdtrit(count - 1, 1.0 - rate) * spread * np.sqrt(1.0 + 1.0 / count)))
-
-    return Thresholds(
-        review=limit(REVIEW_RATE),
-        fail=limit(FAIL_RATE),
-        rule=f"log-normal prediction limits from median and {UPPER_QUANTILE:.0%} quantile, "
-        f"spread at least {MIN_SPREAD:.0%}, stopping {REVIEW_RATE:.1%} and {FAIL_RATE:.1%} of good parts",
-    )
+    location_and_spread(scores)
+    limits = thresholds_for(scores, false_rejects.share, false_rejects.failed, false_rejects.confidence)
+    return Thresholds(limits.review, limits.fail, limits.rule)
 
 
 def location_and_spread(scores: NDArray[np.float64]) -> tuple[float, float]:
-    """Median and upper spread (as a standard deviation) of the logarithms.
+    """Median and upper spread (as a standard deviation) of the logarithms: neither the strangest few images, which may not be
+    good at all, nor the lower half decide.
 
     Raises TrainingError if most scores are zero.
     """
-    if np.median(scores) < _ZERO:
-        raise TrainingError("the good images are copies of one another; take images of different good parts")
-    middle, upper = np.quantile(np.log(np.maximum(scores, _ZERO)), (0.5, UPPER_QUANTILE))
-    return float(middle), max(float(upper - middle) / NormalDist().inv_cdf(UPPER_QUANTILE), MIN_SPREAD)
+    try:
+        return claims.location_and_spread(scores)
+    except StationError as error:
+        raise TrainingError("the good images are copies of one another; take images of different good parts") from error

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from inspection.quality.claims import Claim, percent
+from inspection.quality.claims import Claim, percent, read_share
 from training.claims import ModelClaims, ThresholdClaims, Wish
-from training.errors import TrainingError
 
 
 def wish(false_rejects: str, escapes: str, confidence: str) -> Wish:
-    """The wish in the words of the command line, such as ``0.5%``. Raises TrainingError if one cannot be read."""
-    return Wish(_share("--false-rejects", false_rejects), _share("--escapes", escapes), _share("--confidence", confidence))
-
-
-def _share(option: str, text: str) -> float:
-    """``0.5%`` or ``0.5 %`` as 0.005. Without the sign, 0.5 could be meant as either."""
-    number, sign, rest = text.strip().partition("%")
-    try:
-        value = float(number) / 100 if sign and not rest else 0.0
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < 1.0:
-        raise TrainingError(f"{option} {text}: write a share between 0% and 100% with its sign, such as 0.5%")
-    return value
+    """The wish in the words of the command line, such as ``0.5%``. Raises StationError if one cannot be read."""
+    shares = {"--false-rejects": false_rejects, "--escapes": escapes, "--confidence": confidence}
+    return Wish(*(read_share(option, text) for option, text in shares.items()))
 
 
 def document(result: ModelClaims) -> dict[str, object]:

@@ -77,6 +77,7 @@ def perform(config: Config, training_run_id: int, output: IO[bytes]) -> None:
 def _train(config: Config, run: TrainingRun, members: tuple[Member, ...], progress: Callable[[str, int, int], None]) -> Made:
     """With the design that the run's settings ask for, or else the best one that is fast enough for the product."""
     from training.autopilot import train_within
+    from training.calibration import FalseRejects
     from training.design import sized
     from training.known_defects import LabelledReject
     from training.reading import MAX_IMAGES
@@ -96,13 +97,22 @@ def _train(config: Config, run: TrainingRun, members: tuple[Member, ...], progre
         for each in learned
         if each.label != OK
     ]
-    longer_side = run.settings.get("longer_side")
+    longer_side = run.settings.longer_side
     if longer_side is None:
         deadline_ms = DETECTOR_SHARE * config.recipe(run.product).deadline_ms
         make = partial(train_within, deadline_ms)
     else:
         make = partial(train, design=sized(longer_side))
-    model = make(images, run.product, config.models_dir, seed=run.settings["seed"], progress=progress, rejects=rejects)
+    false_rejects = FalseRejects(run.settings.false_rejects, run.settings.confidence)
+    model = make(
+        images,
+        run.product,
+        config.models_dir,
+        seed=run.settings.seed,
+        progress=progress,
+        rejects=rejects,
+        false_rejects=false_rejects,
+    )
     return Made(str(model.path), model.digest, model.skipped)
 
 

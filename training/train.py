@@ -20,7 +20,16 @@ from inspection.artifact import Precision
 from inspection.detector import Detector, computing_threads
 from inspection.preprocessing import network_input
 from training.backbone import LITE0, Backbone, patchcore
-from training.calibration import combined, common_units, folds, patch_scores, thresholds, whole_image_scale
+from training.calibration import (
+    FALSE_REJECTS,
+    FalseRejects,
+    combined,
+    common_units,
+    folds,
+    patch_scores,
+    thresholds,
+    whole_image_scale,
+)
 from training.coreset import k_centre
 from training.dataset import TrainingImage
 from training.design import SMALL, Design
@@ -48,7 +57,7 @@ STAGES = ("read", "bank", "calibrate", "export", "parity", "store")
 class TrainedModel:
     """A stored model: where, its digest, what was measured, how long it took, and the images it did not use and why.
 
-    ``scores`` are those of the images it used, each by a bank that does not hold it.
+    ``scores`` are those of the images it used, each by a bank that does not hold it; ``rule`` says what the thresholds rest on.
     """
 
     path: Path
@@ -57,6 +66,7 @@ class TrainedModel:
     seconds: float
     skipped: dict[str, str]
     scores: dict[str, float]
+    rule: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +88,12 @@ def train(
     design: Design = SMALL,
     rejects: Sequence[LabelledReject] = (),
     tried: Sequence[artifact.Trial] = (),
+    false_rejects: FalseRejects = FALSE_REJECTS,
 ) -> TrainedModel:
     """Train on good images of one product and store the model as ``models_dir/<digest>/``.
 
-    Labelled rejects make patches that look like theirs count more; no patch counts less for them. ``tried`` are designs that
-    were compared before, for the record.
+    Labelled rejects make parts that look like them count more. ``tried`` are designs that
+    were compared before, for the record. ``false_rejects`` are what the thresholds are to keep.
 
     The same images, seed and machine give the same network and thresholds. Sets torch's number of threads.
 
@@ -103,7 +114,7 @@ def train(
     candidate = _fastest(levels, banks, patches, seed, progress)
 
     progress("store", 0, 1)
-    limits = thresholds(candidate.scores)
+    limits = thresholds(candidate.scores, false_rejects)
     metrics = {
         "images": float(len(patches.images)),
         "rejects": float(len(patches.used_rejects)),
@@ -154,7 +165,7 @@ def train(
     Detector.load(path, digest)
     progress("store", 1, 1)
     scores = dict(zip((image.name for image in patches.images), candidate.scores.tolist(), strict=True))
-    return TrainedModel(path, digest, metrics, time.monotonic() - started, patches.skipped, scores)
+    return TrainedModel(path, digest, metrics, time.monotonic() - started, patches.skipped, scores, limits.rule)
 
 
 def level_features(backbone: Backbone, design: Design) -> list[PatchFeatures]:

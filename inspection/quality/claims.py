@@ -141,20 +141,28 @@ def false_reject_limit(scores_good: ArrayLike, rate: float, confidence: float = 
 
 
 def model_based_limit(scores_good: ArrayLike, rate: float) -> float:
-    """Prediction limit for one further good part, as models are calibrated (``training.calibration.thresholds``).
+    """Prediction limit for one further good part, where there are too few to be sure.
 
     Logarithms are taken as normal above their median, with the spread that their 90 % quantile shows; median +
     t(n-1, 1-rate) · spread · sqrt(1 + 1/n) (Hahn & Meeker, "Statistical intervals", 1991, section 4.8).
     """
+    middle, spread = location_and_spread(scores_good)
+    count = len(_scores(scores_good))
+    return float(np.exp(middle + stdtrit(count - 1, 1.0 - rate) * spread * np.sqrt(1.0 + 1.0 / count)))
+
+
+def location_and_spread(scores_good: ArrayLike) -> tuple[float, float]:
+    """Median of the logarithms and their spread above it (as a standard deviation), by the 90 % quantile, at least MIN_SPREAD.
+
+    Raises StationError for fewer than two scores, or if most are zero.
+    """
     scores = _scores(scores_good)
-    count = len(scores)
-    if count < 2 or np.median(scores) < _ZERO:
+    if len(scores) < 2 or np.median(scores) < _ZERO:
         raise StationError(
-            f"{count} scores of good parts, most of them zero or too few; calibrate on images of different good parts"
+            f"{len(scores)} scores of good parts, most of them zero or too few; calibrate on images of different good parts"
         )
     middle, upper = np.quantile(np.log(np.maximum(scores, _ZERO)), (0.5, UPPER_QUANTILE))
-    spread = max(float(upper - middle) / NormalDist().inv_cdf(UPPER_QUANTILE), MIN_SPREAD)
-    return float(np.exp(middle + stdtrit(count - 1, 1.0 - rate) * spread * np.sqrt(1.0 + 1.0 / count)))
+    return float(middle), max(float(upper - middle) / NormalDist().inv_cdf(UPPER_QUANTILE), MIN_SPREAD)
 
 
 def escape_limit(scores_defective: ArrayLike, rate: float, confidence: float = 0.95) -> float | None:
@@ -223,3 +231,15 @@ def _scores(values: ArrayLike | Sequence[float]) -> Scores:
     if not np.isfinite(scores).all():
         raise StationError("scores must be finite; train the model again")
     return scores
+
+
+def read_share(option: str, text: str) -> float:
+    """``0.5%`` or ``0.5 %`` as 0.005. Without the sign, 0.5 could be meant as either."""
+    number, sign, rest = text.strip().partition("%")
+    try:
+        value = float(number) / 100 if sign and not rest else 0.0
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 1.0:
+        raise StationError(f"{option} {text}: write a share between 0% and 100% with its sign, such as 0.5%")
+    return value

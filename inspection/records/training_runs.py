@@ -6,12 +6,13 @@ that its attempt is over, and nothing it says of it is written.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, update
 
-from inspection.domain import RunState, TrainingRun
+from inspection.domain import RunState, TrainingRun, TrainingSettings
 from inspection.errors import Conflict, NotFound
 from inspection.records.tables import training_runs
 from inspection.records.training_sets import get_training_set
@@ -20,6 +21,7 @@ EXPIRED_S = 5.0
 """A trainer that did not beat for so long is dead, and its run may be claimed again."""
 MAX_ATTEMPTS = 3
 MAX_LOG = 20_000
+DEFAULTS = TrainingSettings()
 _OVER = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
 
 
@@ -29,20 +31,15 @@ def request_run(
     training_set: str,
     by: str,
     reason: str,
-    seed: int = 0,
-    longer_side: int | None = None,
+    settings: TrainingSettings = DEFAULTS,
 ) -> TrainingRun:
-    """Queue a run. NotFound if there is no such training set.
-
-    ``longer_side`` of the network's input, in pixels; without it, the training finds the best design for the product.
-    """
+    """Queue a run. NotFound if there is no such training set."""
     product = get_training_set(connection, training_set).product
-    settings = {"seed": seed} if longer_side is None else {"seed": seed, "longer_side": longer_side}
     values = {
         "station": station,
         "product": product,
         "training_set": training_set,
-        "settings": settings,
+        "settings": asdict(settings),
         "state": RunState.QUEUED,
         "stage": "queued",
         "done": 0,
@@ -198,4 +195,4 @@ def _end_worn_out(connection: Connection, station: str) -> None:
 
 
 def _run(row: RowMapping) -> TrainingRun:
-    return TrainingRun(**{**row, "state": RunState(row["state"])})
+    return TrainingRun(**{**row, "state": RunState(row["state"]), "settings": TrainingSettings(**row["settings"])})

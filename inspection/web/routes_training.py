@@ -9,9 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from inspection.domain import MAX_SEED, MAX_SIDE, MIN_SIDE, Member, TrainingRun, TrainingSet
+from inspection.domain import MAX_SEED, MAX_SIDE, MIN_SIDE, Member, TrainingRun, TrainingSet, TrainingSettings
 from inspection.images import ImageStore
-from inspection.records.training_runs import cancel_run, get_run, list_runs, request_run
+from inspection.records.training_runs import DEFAULTS, cancel_run, get_run, list_runs, request_run
 from inspection.records.training_sets import freeze, get_training_set, list_training_sets, members_of
 from inspection.training_set import checked, draft
 from inspection.web.context import InContext, Records
@@ -35,7 +35,11 @@ class NewTrainingSet(BaseModel):
 
 
 class NewTrainingRun(BaseModel):
-    """A model to make. Without ``longer_side``, the training finds the best design that is fast enough for the product."""
+    """A model to make.
+
+    Without ``longer_side``, the training finds the best design that is fast enough for the product. Thresholds stop at most the
+    share ``false_rejects`` of good parts, with ``confidence`` once there are good parts enough to be sure.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,6 +48,8 @@ class NewTrainingRun(BaseModel):
     reason: Reason = ""
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     longer_side: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE)
+    false_rejects: float = Field(default=DEFAULTS.false_rejects, gt=0, lt=1)
+    confidence: float = Field(default=DEFAULTS.confidence, gt=0, lt=1)
 
 
 class Cancellation(BaseModel):
@@ -103,7 +109,8 @@ def show_training_set(training_set: Digest, records: Records) -> TrainingSetWith
 def start_training_run(new: NewTrainingRun, context: InContext) -> TrainingRun:
     """Ask for a model; the station's trainer makes it."""
     with not_found_as("unknown_training_set"), context.writer.begin() as connection:
-        return request_run(connection, context.settings.station, new.training_set, new.by, new.reason, new.seed, new.longer_side)
+        settings = TrainingSettings(new.seed, new.longer_side, new.false_rejects, new.confidence)
+        return request_run(connection, context.settings.station, new.training_set, new.by, new.reason, settings)
 
 
 @router.get("/training-runs")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from inspection import config as configuration
 from inspection.cli import app
-from inspection.domain import Box, ImageKind, Model, RunState
+from inspection.domain import Box, ImageKind, Model, RunState, TrainingSettings
 from inspection.records.database import open_records
 from inspection.records.deployments import deploy, register_model
 from inspection.records.labels import label_history
@@ -91,13 +91,15 @@ def test_from_a_label_to_a_training_run(config: Path, records) -> None:
     assert digest in said(station(config, "training-set", "list"))
     assert "0 good images of flange" in refusal(station(config, "training-set", "create", "--product", "flange"))
 
-    assert "training run 1 is queued" in said(station(config, "training-run", "start", digest, "--size", "160", "--seed", "3"))
+    wished = ("--size", "160", "--seed", "3", "--false-rejects", "0.5%", "--confidence", "90%")
+    assert "training run 1 is queued" in said(station(config, "training-run", "start", digest, *wished))
+    assert "with its sign" in refusal(station(config, "training-run", "start", digest, "--false-rejects", "0.5"))
     run = get_run(records, 1)
     records.rollback()
-    assert run.settings == {"longer_side": 160, "seed": 3}
+    assert run.settings == TrainingSettings(3, 160, 0.005, 0.9)
     assert station(config, "training-run", "start", digest, "--seed", "-1").exit_code == 2
     assert "training run 2 is queued" in said(station(config, "training-run", "start", digest))
-    assert get_run(records, 2).settings == {"seed": 0}
+    assert get_run(records, 2).settings == TrainingSettings()
     records.rollback()
     assert "plate        queued" in said(station(config, "training-run", "list"))
     assert "training run 1 is cancelled" in said(station(config, "training-run", "cancel", "1", "--by", "bob"))

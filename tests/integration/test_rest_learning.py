@@ -94,12 +94,13 @@ def test_a_training_set_and_its_runs(api: TestClient, seeder, engine: Engine) ->
     assert code(api.get(f"/api/v1/training-sets/{'ab' * 32}")) == (404, "unknown_training_set")
     assert code(api.get("/api/v1/training-sets/../x")) == (404, "not_found")
 
-    wanted = BY | {"training_set": digest, "reason": "dents", "seed": 3, "longer_side": 160}
+    wanted = BY | {"training_set": digest, "reason": "dents", "seed": 3, "longer_side": 160, "false_rejects": 0.005}
     queued = api.post("/api/v1/training-runs", json=wanted)
     assert (queued.status_code, queued.json()["state"]) == (201, "queued")
-    assert queued.json()["settings"] == {"longer_side": 160, "seed": 3}
+    assert queued.json()["settings"] == {"longer_side": 160, "seed": 3, "false_rejects": 0.005, "confidence": 0.95}
     number = queued.json()["training_run_id"]
-    assert code(api.post("/api/v1/training-runs", json=wanted | {"longer_side": 95})) == (422, "invalid_request")
+    for unfit in ({"longer_side": 95}, {"false_rejects": 0}, {"confidence": 1}):
+        assert code(api.post("/api/v1/training-runs", json=wanted | unfit)) == (422, "invalid_request")
     assert code(api.post("/api/v1/training-runs", json=wanted | {"training_set": "ab" * 32})) == (404, "unknown_training_set")
     with engine.begin() as connection:
         assert claim_run(connection, "st-1").training_run_id == number, "the station of the settings"

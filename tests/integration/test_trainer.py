@@ -29,7 +29,7 @@ from inspection import config as configuration
 from inspection.artifact import read_artifact
 from inspection.config import Config
 from inspection.deploying import model_at, register_artifact
-from inspection.domain import Box, Gate, ImageKind, Member, Model, RunState, Side, Source, TrainingRun, Verdict
+from inspection.domain import Box, Gate, ImageKind, Member, Model, RunState, Side, Source, TrainingRun, TrainingSettings, Verdict
 from inspection.images import ImageStore
 from inspection.records.database import open_records
 from inspection.records.gates import latest_gate, request_gate
@@ -90,7 +90,8 @@ def training_set(config: Config, tmp_path: Path) -> str:
 
 def request(config: Config, training_set: str, longer_side: int | None = 96) -> int:
     with open_records(config) as engine, engine.begin() as connection:
-        return request_run(connection, "cell", training_set, "ada", "a test", longer_side=longer_side).training_run_id
+        settings = TrainingSettings(longer_side=longer_side)
+        return request_run(connection, "cell", training_set, "ada", "a test", settings).training_run_id
 
 
 def wait_for(config: Config, number: int, condition: Callable[[TrainingRun], bool]) -> TrainingRun:

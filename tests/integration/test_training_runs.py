@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, insert, update
 
-from inspection.domain import RunState, TrainingRun
+from inspection.domain import RunState, TrainingRun, TrainingSettings
 from inspection.errors import Conflict, NotFound
 from inspection.records import tables
 from inspection.records.training_runs import (
@@ -48,9 +48,9 @@ def silence(connection, run: TrainingRun) -> None:
 
 
 def test_a_run_from_request_to_success(connection) -> None:
-    requested = request(connection, seed=3, longer_side=160)
+    requested = request(connection, settings=TrainingSettings(seed=3, longer_side=160))
     assert (requested.state, requested.product) == (RunState.QUEUED, "plate")
-    assert requested.settings == {"longer_side": 160, "seed": 3}
+    assert requested.settings == TrainingSettings(seed=3, longer_side=160)
     assert is_waiting(connection, "st-1")
     assert not is_waiting(connection, "st-2"), "the images are on st-1"
     assert claim_run(connection, "st-2") is None
@@ -68,7 +68,7 @@ def test_a_run_from_request_to_success(connection) -> None:
 
 
 def test_a_run_without_a_size_leaves_the_design_to_the_training(connection) -> None:
-    assert request(connection).settings == {"seed": 0}
+    assert request(connection).settings == TrainingSettings()
 
 
 def test_runs_are_claimed_in_the_order_of_their_requests(connection) -> None:

@@ -26,7 +26,7 @@ from inspection.quality.claims import (
     percent,
     thresholds_for,
 )
-from training.calibration import FAIL_RATE, REVIEW_RATE, thresholds
+from training.calibration import FALSE_REJECTS, thresholds
 
 RATES = st.floats(0.001, 0.3)
 CONFIDENCES = st.floats(0.5, 0.999)
@@ -159,7 +159,7 @@ def test_the_conformal_p_value_keeps_its_rate_on_average_but_not_with_confidence
 
 def test_too_few_parts_give_the_calibrated_limit_by_its_name_and_how_many_are_missing() -> None:
     scores = np.random.default_rng(1).lognormal(0, 0.2, 40)
-    limits = thresholds_for(scores, REVIEW_RATE, FAIL_RATE)
+    limits = thresholds_for(scores, FALSE_REJECTS.share, FALSE_REJECTS.failed)
     calibrated = thresholds(scores)
     assert (limits.review, limits.fail) == pytest.approx((calibrated.review, calibrated.fail))
     assert limits.fail_limit.further_parts == 2995 - 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.calibration import FAIL_RATE, REVIEW_RATE, folds, thresholds, whole_image_scale
+from training.calibration import FALSE_REJECTS, FalseRejects, folds, thresholds, whole_image_scale
 from training.errors import TrainingError
 
 
@@ -23,8 +23,18 @@ def test_the_stated_shares_of_good_parts_are_stopped(count: int) -> None:
         assert limits.review < limits.fail
         stopped.append([np.mean(further >= limits.review), np.mean(further >= limits.fail)])
     review, fail = np.mean(stopped, axis=0)
-    assert 0.5 * REVIEW_RATE < review < 2.5 * REVIEW_RATE
-    assert fail < 10 * FAIL_RATE
+    # By rank, 500 images keep the share with confidence, so on average they stop less.
+    assert (0.2 if count == 500 else 0.5) * FALSE_REJECTS.share < review < 2.5 * FALSE_REJECTS.share
+    assert fail < 10 * FALSE_REJECTS.failed
+
+
+def test_a_wished_share_is_kept_with_the_stated_confidence_once_there_are_images_enough() -> None:
+    rng = np.random.default_rng(5)
+    further, wish = good_scores(50_000, rng), FalseRejects(0.02, 0.9)
+    kept = [np.mean(further >= thresholds(good_scores(200, rng), wish).review) <= wish.share for _ in range(300)]
+    assert 0.86 < np.mean(kept) <= 1.0
+    assert "at most 2 % of good parts with 90 % confidence" in thresholds(good_scores(200, rng), wish).rule
+    assert "model-based" in thresholds(good_scores(40, rng), wish).rule
 
 
 def test_one_bad_image_among_thirty_good_ones_does_not_raise_the_thresholds_to_itself() -> None:

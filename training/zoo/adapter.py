@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from training.calibration import UPPER_QUANTILE
+from inspection.quality.claims import UPPER_QUANTILE
 from training.errors import TrainingError
 from training.zoo.algorithms import Algorithm
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from inspection import artifact
 from inspection.detector import CompiledNetwork, Detector, computing_threads, processor_precisions
 from inspection.preprocessing import input_size, network_input
-from training.calibration import folds, thresholds
+from training.calibration import FALSE_REJECTS, FalseRejects, folds, thresholds
 from training.dataset import TrainingImage
 from training.design import LONGER_SIDE
 from training.errors import ParityError, TrainingError, UnreadableImage
@@ -47,11 +47,13 @@ def train(
     epochs: int | None = None,
     hold_out: bool = True,
     options: dict[str, Any] | None = None,
+    false_rejects: FalseRejects = FALSE_REJECTS,
 ) -> TrainedModel:
     """Train the algorithm ``name`` on good images of one product and store the model as ``models_dir/<digest>/``.
 
     Every fifth block of images is held out from fitting and calibrates the thresholds. Without ``hold_out`` all images
-    are fitted and the thresholds mean nothing: that is for comparing orders of scores. ``options`` go to anomalib.
+    are fitted and the thresholds mean nothing: that is for comparing orders of scores. ``options`` go to anomalib,
+    ``false_rejects`` are what the thresholds are to keep.
 
     Raises TrainingError if the algorithm is not offered, does not fit the backbone or too few images are readable,
     ParityError if the exported network scores differently, ModelError if the model cannot be stored.
@@ -95,7 +97,7 @@ def train(
     scores = np.array([compiled.infer(tensor.numpy())[0] for tensor in calibration])
 
     progress("store", 0, 1)
-    limits = thresholds(scores)
+    limits = thresholds(scores, false_rejects)
     metrics = {
         "images": float(len(used)),
         "fitted_images": float(fitted.sum()),
@@ -137,9 +139,8 @@ def train(
     Detector.load(path, digest)
     progress("store", 1, 1)
     names = [image.name for image, out in zip(used, held_out, strict=True) if out]
-    return TrainedModel(
-        path, digest, metrics, time.monotonic() - started, skipped, dict(zip(names, scores.tolist(), strict=True))
-    )
+    by_name = dict(zip(names, scores.tolist(), strict=True))
+    return TrainedModel(path, digest, metrics, time.monotonic() - started, skipped, by_name, limits.rule)
 
 
 def _read(
