@@ -93,7 +93,7 @@ def train(
     for name, reason in model.skipped.items():
         console.print(f"skipped {name}: {reason}", style="yellow", markup=False)
     _write(json, asdict(model))
-    typer.echo(f"thresholds: {model.rule}")
+    console.print(f"thresholds: {model.rule}", markup=False)
     typer.echo(f"{model.path} {model.digest} trained on {model.metrics['images']:.0f} images in {model.seconds:.1f} s")
 
 

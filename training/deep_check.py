@@ -44,9 +44,7 @@ def _scores(detector: Detector, images: Iterable[LabelledImage]) -> dict[str, fl
 
 def _finding(suspect: Suspect) -> Finding:
     if suspect.labelled_good:
-        what = f"labelled good, but scores {suspect.score:.4g}; good images stay below {suspect.limit:.4g}"
         todo = "look at it: move it to test/<defect> if it is defective"
     else:
-        what = f"labelled defective, but scores {suspect.score:.4g}; half of the good images score {suspect.limit:.4g} or more"
         todo = "look at it: the label is wrong, or the model does not see this defect"
-    return Finding(Severity.WARNING, Kind.SUSPECT, suspect.name, what, todo)
+    return Finding(Severity.WARNING, Kind.SUSPECT, suspect.name, suspect.reason, todo)

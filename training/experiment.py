@@ -115,6 +115,7 @@ def reject(image: LabelledImage) -> LabelledReject:
     return LabelledReject(
         image.name,
         hashlib.sha256(image.path.read_bytes()).hexdigest(),
+        image.label,
         partial(read_frame, image.path),
         None if image.mask is None else partial(read_mask, image.mask),
     )

@@ -45,11 +45,12 @@ class CompiledFeatures:
 
 
 def export(network: nn.Module, width: int, height: int) -> dict[str, bytes]:
-    """The network as OpenVINO IR for one image of this size: input ``image``, outputs ``anomaly_map`` and ``score``.
+    """The network as OpenVINO IR for one image of this size: input ``image``, outputs ``anomaly_map``, ``score`` and, if it has a
+    third one, ``class_likeness``.
 
     The same network gives the same bytes. Weights stay in f32: the precision of inference is the processor's.
     """
-    model = _convert(network, width, height, ("anomaly_map", "score"))
+    model = _convert(network, width, height, ("anomaly_map", "score", "class_likeness"))
     # The converter numbers layers through the life of the process.
     model.set_friendly_name("patchcore")
     for number, operation in enumerate(model.get_ordered_ops()):
@@ -67,7 +68,7 @@ def _convert(network: nn.Module, width: int, height: int, outputs: tuple[str, ..
         shape = [1, 3, height, width]
         model = ov.convert_model(network.eval(), example_input=torch.zeros(shape), input=shape)
     model.inputs[0].get_tensor().set_names({"image"})
-    for output, name in zip(model.outputs, outputs, strict=True):
+    for output, name in zip(model.outputs, outputs, strict=False):
         output.get_tensor().set_names({name})
     return model
 

@@ -2,12 +2,12 @@
 
 A linear head on the features that the memory bank compares. How far a part looks like the labelled defects is added to the
 logarithm of its distance; how far it does not is taken off within limits, because its defect may not be among the labelled
-ones. Calibrated on good images that the head did not see.
+ones. Calibrated on good images that the head did not see. A second head proposes the class of the defect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -37,21 +37,24 @@ _CLASS_WEIGHT = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class LabelledReject:
-    """One image of a defective part; ``read_mask`` gives its defective pixels, bool (height, width), None without a mask.
+    """One image of a part with a defect of the class ``label``.
 
-    ``read`` and ``read_mask`` raise UnreadableImage.
+    ``read_mask`` gives its defective pixels, bool (height, width), None without a mask. Both readers raise UnreadableImage.
     """
 
     name: str
     sha256: str
+    label: str
     read: Callable[[], Frame]
     read_mask: Callable[[], NDArray[np.bool_]] | None
 
 
 @dataclass(frozen=True, slots=True)
 class DefectPatches:
-    """A reject as the network sees it: features (rows, columns, d); the share of each patch that its mask covers, or None."""
+    """A reject of a class as the network sees it: features (rows, columns, d); the share of each patch that its mask covers, or
+    None."""
 
+    label: str
     features: torch.Tensor
     covered: torch.Tensor | None
 
@@ -60,14 +63,16 @@ class KnownDefects(nn.Module):
     """Patches and their distances → distances weighed by how far they look like known defects.
 
     A patch's likeness is ``patch · weight + bias``, an image's the mean of the largest, both in spreads among good images.
+    ``classes`` gives the logits, float32 (…, k), by which the classes of defects differ.
     """
 
-    def __init__(self, weight: torch.Tensor, bias: float, rate: float) -> None:
+    def __init__(self, weight: torch.Tensor, bias: float, rate: float, classes: nn.Linear) -> None:
         super().__init__()
         self.weight: torch.Tensor
         self.register_buffer("weight", weight)
         self.bias = bias
         self.rate = rate
+        self.classes = classes
 
     def likeness(self, patches: torch.Tensor) -> torch.Tensor:
         """Likeness, float32 (…), of patches, float32 (…, d)."""
@@ -76,6 +81,16 @@ class KnownDefects(nn.Module):
     def forward(self, patches: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
         """Distances, float32 (n, rows, columns), of patches (n, rows, columns, d), and their weighed distances."""
         return weighed(distances, self.likeness(patches), self.rate)
+
+    def class_likeness(self, patches: torch.Tensor) -> torch.Tensor:
+        """How many spreads more than good parts an image looks like a defect of each class, float32 (n, k).
+
+        The patches that look most like a defect say of which class it is; unlikely classes lose by the logarithm of their odds.
+        """
+        likeness = self.likeness(patches)
+        told_by = likeness.flatten(1).softmax(1).unsqueeze(-1)
+        logits = (told_by * self.classes(patches).flatten(1, 2)).sum(1)
+        return most_alike(likeness).unsqueeze(1) + logits.log_softmax(1)
 
 
 def weighed(distances: torch.Tensor, likeness: torch.Tensor, rate: float) -> torch.Tensor:
@@ -109,7 +124,7 @@ def learn(
     float32 (n, rows, columns). ``rejects`` holds at least one.
     """
     centre, scale = bank.mean(0), bank.std(0).clamp_min(1e-6)
-    defects, weights = _defect_patches(rejects, PatchDistance(bank))
+    defects, weights, of_class = _defect_patches(rejects, PatchDistance(bank))
     good = _good_patches(features, distances, seed)
 
     def head(images: NDArray[np.bool_]) -> tuple[torch.Tensor, float]:
@@ -127,13 +142,23 @@ def learn(
     strength = float(STRENGTH + (MASKED_STRENGTH - STRENGTH) * with_mask)
     rate = strength * location_and_spread(patch_scores(distances))[1]
     weight, bias = head(np.ones(len(features), np.bool_))
-    known = KnownDefects(weight / spread, (bias - float(middle)) / spread, rate)
+    classes = _fit_classes(centre, scale, defects, weights, of_class)
+    known = KnownDefects(weight / spread, (bias - float(middle)) / spread, rate, classes)
     return known, weighed(distances, (likeness - float(middle)) / spread, rate)
 
 
-def _defect_patches(rejects: Sequence[DefectPatches], distance: PatchDistance) -> tuple[torch.Tensor, NDArray[np.float64]]:
-    """Patches that show a defect, float32 (m, d), and their weights, float64 (m,): each reject counts alike."""
-    chosen, weights = [], []
+def defect_classes(labels: Iterable[str]) -> tuple[str, ...]:
+    """The classes among the labels of rejects, in the order of the network's output."""
+    return tuple(sorted(set(labels)))
+
+
+def _defect_patches(
+    rejects: Sequence[DefectPatches], distance: PatchDistance
+) -> tuple[torch.Tensor, NDArray[np.float64], NDArray[np.int64]]:
+    """Patches that show a defect, float32 (m, d), their weights, float64 (m,), by which each reject counts alike, and the
+    numbers of their classes, int64 (m,)."""
+    classes = defect_classes(reject.label for reject in rejects)
+    chosen, weights, of_class = [], [], []
     for reject in rejects:
         patches = reject.features.float().flatten(0, 1)
         if reject.covered is not None:
@@ -143,7 +168,8 @@ def _defect_patches(rejects: Sequence[DefectPatches], distance: PatchDistance) -
             picked = distance(patches).topk(min(STRANGEST, len(patches))).indices
         chosen.append(patches[picked])
         weights.append(np.full(len(picked), 1.0 / len(picked)))
-    return torch.cat(chosen), np.concatenate(weights)
+        of_class.append(np.full(len(picked), classes.index(reject.label)))
+    return torch.cat(chosen), np.concatenate(weights), np.concatenate(of_class)
 
 
 def _good_patches(features: torch.Tensor, distances: torch.Tensor, seed: int) -> torch.Tensor:
@@ -166,3 +192,29 @@ def _fit(
     regression = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=2000).fit(inputs, labels, sample_weight=sample_weights)
     weight = torch.from_numpy(regression.coef_[0]).float() / scale
     return weight, float(regression.intercept_[0]) - float(centre @ weight)
+
+
+def _fit_classes(
+    centre: torch.Tensor,
+    scale: torch.Tensor,
+    defects: torch.Tensor,
+    weights: NDArray[np.float64],
+    of_class: NDArray[np.int64],
+) -> nn.Linear:
+    """Features → logits of the classes, all classes weighing alike; the same for all if there is one class only."""
+    count = int(of_class.max()) + 1
+    weight, bias = torch.zeros(count, len(centre)), torch.zeros(count)
+    if count > 1:
+        inputs = ((defects - centre) / scale).numpy()
+        share = np.bincount(of_class, weights)
+        sample_weights = weights / share[of_class] * (_CLASS_WEIGHT / count)
+        regression = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=2000)
+        regression.fit(inputs, of_class, sample_weight=sample_weights)
+        # Of two classes, one row tells them apart: half of it speaks for the second, half against the first.
+        rows = regression.coef_ if count > 2 else np.concatenate((-regression.coef_, regression.coef_)) / 2
+        offsets = regression.intercept_ if count > 2 else np.concatenate((-regression.intercept_, regression.intercept_)) / 2
+        weight = torch.from_numpy(rows).float() / scale
+        bias = torch.from_numpy(offsets).float() - weight @ centre
+    classes = nn.Linear(len(centre), count)
+    classes.load_state_dict({"weight": weight, "bias": bias})
+    return classes.requires_grad_(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, cast
 
 import torch
 from torch import nn
@@ -88,6 +89,13 @@ class ImageDistance(nn.Module):
         return (means.unsqueeze(-2) - self.bank).square().sum(-1).amin(-1).sqrt()
 
 
+class Known(Protocol):
+    """What a level knows of labelled defects, a module (``training.known_defects.KnownDefects``)."""
+
+    def __call__(self, patches: torch.Tensor, distances: torch.Tensor) -> torch.Tensor: ...
+    def class_likeness(self, patches: torch.Tensor) -> torch.Tensor: ...
+
+
 class Level(nn.Module):
     """One level of the pyramid: image → patch features and their distances, in the units of the largest level.
 
@@ -102,7 +110,7 @@ class Level(nn.Module):
         places: torch.Tensor,
         scale: float = 1.0,
         exponent: float = 1.0,
-        known: nn.Module | None = None,
+        known: Known | None = None,
     ) -> None:
         super().__init__()
         self.features = features
@@ -138,9 +146,14 @@ class ScoringNetwork(nn.Module):
         self.scale = scale
         self.exponent = exponent
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Anomaly map (n, 1, rows, columns) and score (n,) of RGB images (n, 3, height, width) in [0, 1]."""
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Anomaly map (n, 1, rows, columns) and score (n,) of RGB images (n, 3, height, width) in [0, 1].
+
+        And, if the largest level knows labelled defects, the likeness to each class of them (n, k).
+        """
         patches, distances = self.levels[0](images)
+        known = cast(Level, self.levels[0]).known
+        classes = () if known is None else (known.class_likeness(patches),)
         anomaly_map, score = distances.unsqueeze(1), strangest_patches(distances)
         for level in self.levels[1:]:
             patches, distances = level(images)
@@ -148,7 +161,7 @@ class ScoringNetwork(nn.Module):
             coarse = functional.interpolate(distances.unsqueeze(1), anomaly_map.shape[-2:], mode="bilinear")
             anomaly_map = torch.maximum(anomaly_map, coarse)
         whole = self.scale * self.image_distance(mean_features(patches)) ** self.exponent
-        return anomaly_map, torch.maximum(score, whole)
+        return anomaly_map, torch.maximum(score, whole), *classes
 
 
 def mean_features(patches: torch.Tensor) -> torch.Tensor:

@@ -39,11 +39,12 @@ class Step(msgspec.Struct, frozen=True, tag=True):
 
 
 class Made(msgspec.Struct, frozen=True, tag=True):
-    """The run made this model."""
+    """The run made this model. Images that were skipped, and those that may be labelled wrongly, and why."""
 
     path: str
     digest: str
     skipped: dict[str, str]
+    suspected: dict[str, str] = {}
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -81,6 +82,7 @@ def _train(config: Config, run: TrainingRun, members: tuple[Member, ...], progre
     from training.design import sized
     from training.known_defects import LabelledReject
     from training.reading import MAX_IMAGES
+    from training.suspects import suspects
     from training.train import train
 
     store = ImageStore(config.image_dir)
@@ -91,6 +93,7 @@ def _train(config: Config, run: TrainingRun, members: tuple[Member, ...], progre
         LabelledReject(
             each.name,
             each.sha256,
+            each.label,
             partial(read_member, store, each),
             partial(region_mask, store, each) if each.regions else None,
         )
@@ -113,7 +116,7 @@ def _train(config: Config, run: TrainingRun, members: tuple[Member, ...], progre
         rejects=rejects,
         false_rejects=false_rejects,
     )
-    return Made(str(model.path), model.digest, model.skipped)
+    return Made(str(model.path), model.digest, model.skipped, {each.name: each.reason for each in suspects(model.scores)})
 
 
 def in_order(members: Iterable[Member]) -> list[Member]:

@@ -113,7 +113,7 @@ def read_patches(
         for precision, by_level in compiled(tensor).items():
             for collected_defects, patches in zip(defects[precision], by_level, strict=True):
                 share = None if mask is None else covered(mask, patches.shape[0], patches.shape[1])
-                collected_defects.append(DefectPatches(patches, share))
+                collected_defects.append(DefectPatches(reject.label, patches, share))
         used_rejects.append(reject)
     stacked = {precision: [_stacked(level) for level in by_level] for precision, by_level in features.items()}
     return Patches(stacked, used, skipped, *size, defects, used_rejects)

@@ -31,6 +31,12 @@ class Suspect:
     limit: float
     labelled_good: bool
 
+    @property
+    def reason(self) -> str:
+        if self.labelled_good:
+            return f"labelled good, but scores {self.score:.4g}; good images stay below {self.limit:.4g}"
+        return f"labelled defective, but scores {self.score:.4g}; half of the good images score {self.limit:.4g} or more"
+
 
 def suspects(
     good: Mapping[str, float], test_good: Mapping[str, float] | None = None, defective: Mapping[str, float] | None = None

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from inspection import artifact
 from inspection.artifact import Precision
@@ -35,7 +34,7 @@ from training.dataset import TrainingImage
 from training.design import SMALL, Design
 from training.errors import ParityError
 from training.export import check_parity, export
-from training.known_defects import LabelledReject, learn
+from training.known_defects import KnownDefects, LabelledReject, defect_classes, learn
 from training.network import (
     ImageDistance,
     Level,
@@ -159,6 +158,7 @@ def train(
             design=design,
             tried=tuple(tried),
         ),
+        defect_classes=defect_classes(reject.label for reject in patches.used_rejects),
         files=artifact.file_entries(candidate.files),
     )
     path, digest = artifact.write_artifact(models_dir, manifest, candidate.files)
@@ -199,7 +199,7 @@ def _candidate(
     progress: Progress,
 ) -> _Candidate:
     """Calibrate, export and compare. Raises ParityError if the exported network scores differently."""
-    parts: list[tuple[torch.Tensor, nn.Module | None]] = []
+    parts: list[tuple[torch.Tensor, KnownDefects | None]] = []
     level_distances: list[torch.Tensor] = []
     for number, bank in enumerate(banks):
         exact, inspected = patches.features["f32"][number], patches.features[precision][number]

@@ -176,6 +176,8 @@ class _Attempt:
                 return self._failed(made.error)
             for name, reason in made.skipped.items():
                 self._say(f"skipped {name}: {reason}")
+            for name, reason in made.suspected.items():
+                self._say(f"look at {name}: {reason}")
             self._register(made)
             self._say(f"made model {made.digest}")
             self._gate(made.digest)

@@ -108,7 +108,7 @@ def test_a_training_set_and_its_runs(api: TestClient, seeder, engine: Engine) ->
     asked = api.post(f"/api/v1/training-runs/{number}/cancel", json={"by": "bob"}).json()
     assert (asked["state"], asked["cancelled_by"]) == ("running", "bob")
     without = api.post("/api/v1/training-runs", json=BY | {"training_set": digest}).json()
-    assert without["settings"] == {"seed": 0}
+    assert without["settings"] == {"seed": 0, "longer_side": None, "false_rejects": 0.02, "confidence": 0.95}
     waiting = without["training_run_id"]
     assert api.post(f"/api/v1/training-runs/{waiting}/cancel", json=BY).json()["state"] == "cancelled"
     assert code(api.post(f"/api/v1/training-runs/{waiting}/cancel", json=BY)) == (409, "training_run_over")

@@ -224,8 +224,10 @@ def test_a_training_outlasts_a_database_that_is_busy(
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(training.trainer, "model_at", hold)
-            run = attempt(Made(str(plate_model), plate_model.name, {}))
+            run = attempt(Made(str(plate_model), plate_model.name, {"a.png": "torn"}, {"L1/S1#4": "labelled good, but scores 9"}))
     assert (run.state, run.model) == (RunState.SUCCEEDED, plate_model.name)
+    assert "skipped a.png: torn\n" in run.log
+    assert "look at L1/S1#4: labelled good, but scores 9\n" in run.log
     assert "cannot be recorded, trying again" in caplog.text
 
 

@@ -13,6 +13,7 @@ from training.known_defects import (
     DefectPatches,
     KnownDefects,
     covered,
+    defect_classes,
     learn,
     most_alike,
     weighed,
@@ -46,7 +47,7 @@ DISTANCES = torch.stack([PatchDistance(good_features(30, 2).float().flatten(0, 2
 
 
 def taught(masked: bool) -> tuple[KnownDefects, torch.Tensor]:
-    rejects = [DefectPatches(defect(seed), mask() if masked else None) for seed in range(100, 120)]
+    rejects = [DefectPatches("dent", defect(seed), mask() if masked else None) for seed in range(100, 120)]
     return learn(GOOD, DISTANCES, BANK, rejects, seed=0)
 
 
@@ -93,6 +94,29 @@ def test_the_same_labels_and_seed_give_the_same_network() -> None:
     first, again = (taught(masked=True)[0] for _ in range(2))
     assert torch.equal(first.weight, again.weight)
     assert (first.bias, first.rate) == (again.bias, again.rate)
+
+
+def test_the_class_that_a_defect_looks_like_is_proposed_and_none_for_good_parts() -> None:
+    dents = [DefectPatches("dent", defect(seed), mask()) for seed in range(100, 115)]
+    stains = [DefectPatches("stain", defect(seed, along=7), mask()) for seed in range(150, 165)]
+    known, _ = learn(GOOD, DISTANCES, BANK, [*stains, *dents], seed=0)
+    assert defect_classes(reject.label for reject in [*stains, *dents]) == ("dent", "stain")
+
+    def likeness(images: list[torch.Tensor]) -> torch.Tensor:
+        return known.class_likeness(torch.stack(images).float())
+
+    told_dents = likeness([defect(seed) for seed in range(200, 230)])
+    told_stains = likeness([defect(seed, along=7) for seed in range(300, 330)])
+    told_good = likeness(list(good_features(30, 9)))
+    assert float((told_dents.argmax(1) == 0).float().mean()) > 0.9
+    assert float((told_stains.argmax(1) == 1).float().mean()) > 0.9
+    assert float(told_good.max(1).values.median()) < float(told_dents.max(1).values.median())
+
+
+def test_of_one_class_the_likeness_is_that_of_a_defect() -> None:
+    known = taught(masked=True)[0]
+    patches = torch.stack([defect(seed) for seed in range(200, 205)]).float()
+    assert torch.allclose(known.class_likeness(patches).squeeze(1), most_alike(known.likeness(patches)))
 
 
 def test_a_mask_is_its_share_of_each_patch_and_an_empty_one_says_nothing() -> None:
