@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from inspection.domain import OK
 from inspection.errors import ModelError
 
 SCHEMA_VERSION = 1
@@ -30,6 +31,8 @@ Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Precision = Literal["bf16", "f32"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+# As long as the column of the records, and readable.
+DefectClass = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}\Z")]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,7 +142,12 @@ class Provenance(_Part, frozen=True):
     tried: tuple[Trial, ...] = ()
 
 
-class Manifest(_Part, frozen=True):
+class Manifest(_Part, frozen=True, omit_defaults=True):
+    """``defect_classes`` are the labels of rejects that the network tells apart, in the order of its output ``class_likeness``.
+
+    A model without them is written as before there were any, so that its digest stays and older stations read it.
+    """
+
     schema_version: int
     product: str
     algorithm: str
@@ -150,10 +158,13 @@ class Manifest(_Part, frozen=True):
     parity: Parity
     provenance: Provenance
     files: dict[str, FileEntry]
+    defect_classes: tuple[DefectClass, ...] = ()
 
     def __post_init__(self) -> None:
         if set(self.files) != {NETWORK, WEIGHTS}:
             raise ValueError(f"files must be {NETWORK} and {WEIGHTS}")
+        if len(set(self.defect_classes)) != len(self.defect_classes) or OK in self.defect_classes:
+            raise ValueError(f"defect classes must differ from one another and from {OK!r}")
 
 
 class _Version(msgspec.Struct):

@@ -1,6 +1,7 @@
-"""Frame → score, anomaly map and regions, by the network of a verified artifact. The only importer of openvino here.
+"""Frame → score, anomaly map, regions and proposed class, by the network of a verified artifact.
 
-The graph holds everything after pre-processing: backbone, distances to the memory bank, map and score.
+The only importer of openvino here. The graph holds everything after pre-processing: backbone, distances to the memory bank,
+map and score, and the likeness to each class of labelled defects in a model that learned from such.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino as ov  # noqa: E402  (after the line above)
 
+_CLASS_LIKENESS = "class_likeness"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
@@ -36,7 +39,8 @@ class Detection:
 
     ``score`` is raw and unbounded: larger is stranger. ``p_value`` in (0, 1] says how usual such a score is among good
     parts. ``anomaly_map`` is float32 of shape (rows, columns) on the network's patch grid, in units of the score.
-    ``regions`` are in frame pixels, the strangest first; a score at or above the review threshold has at least one.
+    ``regions`` are in frame pixels, the strangest first; a score at or above the review threshold has at least one, and a
+    ``proposed_class`` if the model has classes: the one that the part is most like. Below that threshold it is None.
     ``timings_ms`` has the keys ``preprocess``, ``infer`` and ``regions``.
     """
 
@@ -44,6 +48,7 @@ class Detection:
     p_value: float
     anomaly_map: NDArray[np.float32]
     regions: tuple[Region, ...]
+    proposed_class: str | None
     timings_ms: dict[str, float]
 
 
@@ -63,10 +68,15 @@ def computing_threads() -> int:
 
 
 class CompiledNetwork:
-    """The network of a model, compiled for this processor: everything from network input to score and map."""
+    """The network of a model, compiled for this processor: everything from network input to score, map and likeness.
+
+    ``classes`` is the number of classes of defects that it tells apart, 0 without the output ``class_likeness``.
+    """
 
     def __init__(self, files: Mapping[str, bytes], precision: Precision, threads: int | None = None) -> None:
-        """Compile ``files`` of an artifact. Raises ModelError if they are not a network that OpenVINO reads."""
+        """Compile ``files`` of an artifact. Raises ModelError if they are not a network that OpenVINO reads, or if its output
+        ``class_likeness`` is not of shape (1, k).
+        """
         config = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
@@ -77,14 +87,38 @@ class CompiledNetwork:
         try:
             # From the verified bytes, not from the files: what was hashed is what runs.
             weights = ov.Tensor(np.frombuffer(files[WEIGHTS], np.uint8))
-            self._request = core.compile_model(core.read_model(files[NETWORK], weights), "CPU", config).create_infer_request()
+            compiled = core.compile_model(core.read_model(files[NETWORK], weights), "CPU", config)
+            self._request = compiled.create_infer_request()
         except RuntimeError as error:
             raise ModelError(f"OpenVINO {ov.get_version()} cannot run the network: {error}; train the model again") from error
+        self.classes = _count_classes(compiled)
 
     def infer(self, tensor: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
         """Score and anomaly map, float32 (rows, columns), of a network input, float32 (1, 3, height, width)."""
+        score, anomaly_map, _ = self.infer_with_classes(tensor)
+        return score, anomaly_map
+
+    def infer_with_classes(self, tensor: NDArray[np.float32]) -> tuple[float, NDArray[np.float32], NDArray[np.float32]]:
+        """As ``infer``, and the likeness to each class of defects, float32 (classes,): larger is more alike."""
         outputs = self._request.infer({"image": tensor}, share_inputs=True)
-        return float(outputs["score"].item()), np.array(outputs["anomaly_map"][0, 0], dtype=np.float32)
+        likeness = outputs[_CLASS_LIKENESS][0] if self.classes else ()
+        return (
+            float(outputs["score"].item()),
+            np.array(outputs["anomaly_map"][0, 0], dtype=np.float32),
+            np.array(likeness, dtype=np.float32),
+        )
+
+
+def _count_classes(compiled: ov.CompiledModel) -> int:
+    for output in compiled.outputs:
+        if _CLASS_LIKENESS in output.get_names():
+            shape = output.get_partial_shape()
+            if shape.is_dynamic or len(shape) != 2 or output.get_shape()[0] != 1:
+                raise ModelError(
+                    f"the network's output {_CLASS_LIKENESS} has the shape {shape}, not (1, k); train the model again"
+                )
+            return int(output.get_shape()[1])
+    return 0
 
 
 class Detector:
@@ -96,12 +130,19 @@ class Detector:
         validated = artifact.manifest.parity.precision
         self.precision: Precision = validated if validated in processor_precisions() else "f32"
         self._network = CompiledNetwork(artifact.files, self.precision, threads)
+        named = len(self.manifest.defect_classes)
+        if self._network.classes != named:
+            raise ModelError(
+                f"model {self.digest} names {named} defect classes, its network tells {self._network.classes} apart; "
+                f"train the model again"
+            )
 
     @classmethod
     def load(cls, path: Path, expected_digest: str | None = None, threads: int | None = None) -> Detector:
         """Verify and compile the artifact at ``path``. ``threads`` CPU threads work on one frame (all cores but one).
 
-        Raises ModelError if the artifact is missing, altered, not the expected one or not readable.
+        Raises ModelError if the artifact is missing, altered, not the expected one or not readable, or if its network does not
+        tell the defect classes apart that it names.
         """
         return cls(read_artifact(path, expected_digest), threads)
 
@@ -123,7 +164,7 @@ class Detector:
         preprocessing = self.manifest.preprocessing
         tensor = network_input(frame, preprocessing.width, preprocessing.height)
         preprocessed = time.perf_counter()
-        score, anomaly_map = self._network.infer(tensor)
+        score, anomaly_map, likeness = self._network.infer_with_classes(tensor)
         inferred = time.perf_counter()
         if not np.isfinite(score):
             raise ModelError(f"model {self.digest} gave the score {score}; train the model again")
@@ -137,12 +178,19 @@ class Detector:
             p_value=p_value(score, self.manifest.calibration.scores),
             anomaly_map=anomaly_map,
             regions=regions,
+            proposed_class=self._most_alike(likeness) if score >= self.review_threshold else None,
             timings_ms={
                 "preprocess": (preprocessed - started) * 1e3,
                 "infer": (inferred - preprocessed) * 1e3,
                 "regions": (done - inferred) * 1e3,
             },
         )
+
+    def _most_alike(self, likeness: NDArray[np.float32]) -> str | None:
+        # The verdict does not rest on the class: likenesses that are no numbers propose nothing, and are no error.
+        if likeness.size == 0 or np.isnan(likeness).any():
+            return None
+        return self.manifest.defect_classes[int(likeness.argmax())]
 
 
 def p_value(score: float, calibration_scores: tuple[float, ...]) -> float:

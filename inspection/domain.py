@@ -120,7 +120,11 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """The one decision about one trigger."""
+    """The one decision about one trigger.
+
+    ``proposed_class`` is the class of labelled defects that the part is most like, as the model says; None unless the verdict is
+    ``review`` or ``fail`` and the model has classes. What the part really has, its label says.
+    """
 
     seq: int
     trigger_id: int
@@ -136,6 +140,7 @@ class Inspection:
     review_threshold: float | None
     fail_threshold: float | None
     model: str | None
+    proposed_class: str | None
     regions: tuple[Region, ...]
     frame_id: int | None
     triggered_at: datetime

@@ -236,6 +236,7 @@ def _inspected(pair: Pair, detector: Detector, detection: Detection, verdict: Ve
         review_threshold=detector.review_threshold,
         fail_threshold=detector.fail_threshold,
         model=detector.digest,
+        proposed_class=detection.proposed_class,
         regions=tuple(
             RegionBox(x=box.x, y=box.y, width=box.width, height=box.height, score=box.score, area=box.area)
             for box in detection.regions

@@ -227,6 +227,7 @@ class Ledger:
                 "late_score": message.score if late else None,
                 "score": None if late else message.score,
                 "p_value": None if late else message.p_value,
+                "proposed_class": None if late else message.proposed_class,
                 "regions": [
                     {"x": box.x, "y": box.y, "width": box.width, "height": box.height, "score": box.score, "area": box.area}
                     for box in message.regions

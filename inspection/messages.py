@@ -144,7 +144,8 @@ class RegionBox(Message, frozen=True):
 class Inspected(Message, frozen=True):
     """Inspector to recorder: one decision. The frame's slot belongs to the recorder from now on.
 
-    ``map_f16`` holds map_height × map_width float16 raw scores, row by row.
+    ``map_f16`` holds map_height × map_width float16 raw scores, row by row. ``proposed_class`` is that of the labelled defects
+    which the part is most like, for the verdicts ``review`` and ``fail`` of a model that has classes.
     """
 
     trigger_id: int
@@ -154,6 +155,7 @@ class Inspected(Message, frozen=True):
     review_threshold: float
     fail_threshold: float
     model: str
+    proposed_class: str | None
     regions: tuple[RegionBox, ...]
     frame: FrameRef
     map_width: int

@@ -118,6 +118,7 @@ inspections = Table(
     Column("review_threshold", Float),
     Column("fail_threshold", Float),
     Column("model", String(64)),
+    Column("proposed_class", String(64)),
     Column("regions", JSON, nullable=False),
     Column("frame_id", Id),
     Column("triggered_at", Timestamp, nullable=False),

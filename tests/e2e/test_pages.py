@@ -104,7 +104,7 @@ def station(tmp_path_factory: pytest.TempPathFactory, seeder_class: Any) -> Iter
         seeder.lot("24/0917", opened_at=seeder.start, expected_quantity=100)
         for number in range(60):
             verdict = {9: Verdict.FAIL, 19: Verdict.REVIEW, 29: Verdict.NOT_INSPECTED}.get(number % 30, Verdict.PASS)
-            station.part("24/0917", f"SN-{number}", verdict)
+            station.part("24/0917", f"SN-{number}", verdict, proposed_class="bent lead" if verdict is Verdict.FAIL else None)
         station.part("24/0917", "SN-9", Verdict.PASS, attempt=2)
         seeder.fault("camera_lost", "cam-1 did not answer")
         connection.commit()
@@ -212,10 +212,13 @@ def test_a_new_part_appears_without_reloading(visit: Visit, station: Station) ->
     page = visit.page
     expect(page.locator(".last .serial")).to_be_visible()
     loads = visit.requests.count(f"{station.url}/")
-    seq = station.part("24/0917", "SN-NEW", Verdict.FAIL)
+    expect(page.locator(".picture .looks")).to_have_count(0)
+    seq = station.part("24/0917", "SN-NEW", Verdict.FAIL, proposed_class="dent")
     station.seeder.connection.commit()
     expect(page.locator(".last .serial")).to_have_text("SN-NEW")
     expect(page.locator(".last .word")).to_have_text("Fail")
+    expect(page.locator(".picture .looks")).to_have_text("Looks like: dent")
+    assert page.locator(".tile").first.get_attribute("title") == "SN-NEW: Fail. Looks like: dent"
     expect(page.locator(".picture .frame")).to_have_attribute("src", f"/api/v1/inspections/{seq}/image?render=png8")
     page.wait_for_function("document.querySelector('.picture .frame').naturalWidth === 192")
     seq = station.part("24/0917", "SN-LOST", Verdict.NOT_INSPECTED, reason="deadline")
@@ -275,13 +278,16 @@ def test_from_the_lots_down_to_a_part(visit: Visit, station: Station) -> None:
     page.locator(".filters").get_by_text("Fail").click()
     expect(page.locator("tbody .badge").first).to_have_text("Fail")
     assert set(page.locator("tbody .badge").all_inner_texts()) == {"Fail"}
+    expect(page.locator("tbody .looks").first).to_have_text("Looks like: bent lead")
     page.get_by_role("link", name="SN-9", exact=True).click()
     expect(page.locator("h1")).to_have_text("SN-9")
     expect(page.locator(".data")).to_contain_text("review 1.500, fail 2.000")
+    expect(page.locator(".data .because")).to_have_text("Looks like: bent lead")
     assert page.locator(".regions rect").count() == 1
     expect(page.locator(".attempts li")).to_have_count(2)
     page.locator(".attempts a").nth(1).click()
     expect(page.locator(".title")).to_contain_text("inspection 61, attempt 2")
+    expect(page.locator(".data .because")).to_have_count(0)
     page.locator(".path").get_by_text("Lot 24/0917").click()
     expect(page).to_have_url(f"{station.url}/lots/24%2F0917")
 
@@ -315,19 +321,21 @@ def test_light_and_dark_are_chosen_and_kept(visit: Visit) -> None:
 
 def test_serials_and_lots_are_shown_as_text(visit: Visit, station: Station) -> None:
     station.seeder.lot(WITH_TAGS, opened_at=station.seeder.start)
-    seq = station.part(WITH_TAGS, WITH_TAGS, Verdict.REVIEW)
+    seq = station.part(WITH_TAGS, WITH_TAGS, Verdict.REVIEW, proposed_class=WITH_TAGS)
     station.seeder.fault(detail=WITH_TAGS)
     station.seeder.connection.commit()
     page = visit.page
     visit.open("/")
     expect(page.locator(".last .serial")).to_have_text(WITH_TAGS)
     expect(page.locator(".lot h2")).to_have_text(f"Lot {WITH_TAGS}")
+    expect(page.locator(".picture .looks")).to_have_text(f"Looks like: {WITH_TAGS}")
     expect(page.locator(".faults li").first).to_contain_text(WITH_TAGS)
     visit.open(f"/inspections/{seq}")
     expect(page.locator("h1")).to_have_text(WITH_TAGS)
     page.locator(".path a").nth(1).click()
     expect(page.locator("h1")).to_have_text(f"Lot {WITH_TAGS}")
     expect(page.locator("tbody .strong")).to_have_text(WITH_TAGS)
+    expect(page.locator("tbody .looks")).to_have_text(f"Looks like: {WITH_TAGS}")
     assert page.locator("img[src=x]").count() == 0
     assert page.title() == f"Lot {WITH_TAGS} · station-7"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from inspector_peers import SLOTS, InspectorPeers, frame, scene
+from inspector_peers import SIZE, SLOTS, InspectorPeers, frame, scene
+from small_models import small_model
 from sqlalchemy import Engine
 
 import inspection.inspector
@@ -87,6 +88,21 @@ def test_a_pair_becomes_the_verdict_of_the_model_in_service(peers: InspectorPeer
         assert verdicts[0] is verdicts[2] is Verdict.PASS
         assert peers.line.came(Desync) == []
     assert peers.ring.free_slots() == SLOTS
+
+
+def test_a_reject_is_told_with_the_class_that_it_is_most_like(peers: InspectorPeers, tmp_path: Path) -> None:
+    path = small_model(tmp_path, ("dent", "scratch"))
+    peers.in_service = lambda: {"plate": (path.name, path)}
+    dark, dented, scratched = np.zeros((3, SIZE, SIZE), np.uint8)
+    dented[:, : SIZE // 2] = 170
+    scratched[:, SIZE // 2 :] = 255
+    with peers.inspector():
+        told = [peers.inspected(peers.part(pixels)[0]) for pixels in (dark, dented, scratched)]
+    assert [(message.verdict, message.proposed_class) for message in told] == [
+        (Verdict.PASS, None),
+        (Verdict.REVIEW, "dent"),
+        (Verdict.FAIL, "scratch"),
+    ]
 
 
 @pytest.fixture

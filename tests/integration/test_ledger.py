@@ -39,7 +39,9 @@ def ticket(trigger_id: int, *, serial: str | None = None, line_epoch: int = 1, a
     )
 
 
-def inspected(trigger_id: int, verdict: Verdict = Verdict.PASS, *, camera_epoch: int = 1) -> Inspected:
+def inspected(
+    trigger_id: int, verdict: Verdict = Verdict.PASS, *, camera_epoch: int = 1, proposed_class: str | None = None
+) -> Inspected:
     frame = FrameRef(
         camera="top",
         camera_epoch=camera_epoch,
@@ -65,6 +67,7 @@ def inspected(trigger_id: int, verdict: Verdict = Verdict.PASS, *, camera_epoch:
         review_threshold=2,
         fail_threshold=3,
         model="m" * 64,
+        proposed_class=proposed_class,
         regions=(),
         frame=frame,
         map_width=1,
@@ -136,6 +139,31 @@ def test_a_late_verdict_is_recorded_beside_and_changes_nothing(engine: Engine, l
 def test_a_verdict_past_the_deadline_never_becomes_a_pass(engine: Engine, ledger: Ledger) -> None:
     apply(engine, ledger, ticket(1, age_ms=61_000), inspected(1))
     assert rows(engine) == [(1, "not_inspected", "deadline")]
+
+
+def proposed(engine: Engine) -> list[tuple[str, str | None]]:
+    statement = select(inspections.c.verdict, inspections.c.proposed_class).order_by(inspections.c.seq)
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(statement)]
+
+
+def test_a_reject_keeps_the_class_that_its_model_proposed(engine: Engine, ledger: Ledger) -> None:
+    apply(engine, ledger, *(ticket(number) for number in range(1, 5)))
+    apply(
+        engine,
+        ledger,
+        inspected(1, Verdict.FAIL, proposed_class="bent lead"),
+        inspected(2, Verdict.REVIEW, proposed_class="dent"),
+    )
+    apply(engine, ledger, inspected(3, Verdict.FAIL), inspected(4))
+    assert proposed(engine) == [("fail", "bent lead"), ("review", "dent"), ("fail", None), ("pass", None)]
+
+
+def test_a_verdict_that_comes_too_late_proposes_no_class(engine: Engine, ledger: Ledger) -> None:
+    late = inspected(1, Verdict.FAIL, proposed_class="dent")
+    apply(engine, ledger, ticket(1, age_ms=61_000), late)
+    apply(engine, ledger, ticket(2), given_up(2), inspected(2, Verdict.FAIL, proposed_class="dent"))
+    assert proposed(engine) == [("not_inspected", None), ("not_inspected", None)]
 
 
 def test_giving_up_after_the_verdict_was_recorded_announces_that_verdict_again(engine: Engine, ledger: Ledger) -> None:

@@ -51,6 +51,15 @@ def test_a_verdict_is_announced_when_its_row_can_be_read(peers: RecorderPeers) -
         ]
 
 
+def test_the_class_that_the_model_proposes_is_recorded_with_the_verdict(peers: RecorderPeers) -> None:
+    with peers.recorder():
+        for seed, (verdict, proposed) in enumerate(((Verdict.FAIL, "dent"), (Verdict.REVIEW, None), (Verdict.PASS, None)), 1):
+            ticket = peers.ticket()
+            peers.judge(ticket, pixels(seed), verdict, proposed_class=proposed)
+            peers.recorded(ticket, verdict)
+        assert [row.proposed_class for row in peers.rows(inspections)] == ["dent", None, None]
+
+
 def test_what_the_line_gives_up_is_not_inspected_and_a_late_verdict_stands_beside(peers: RecorderPeers) -> None:
     with peers.recorder():
         ticket = peers.ticket()

@@ -15,10 +15,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from inspection.config import CameraConfig, ProductConfig, StationConfig
 from inspection.config import Config as StationsConfig
+from inspection.domain import Verdict
 from inspection.errors import ConfigError, Conflict
 from inspection.records.database import MIGRATIONS, migrate, open_engine, open_records, read_records
 from inspection.records.deployments import list_deployments, model_in_service, next_rollback
-from inspection.records.labels import add_label
+from inspection.records.labels import add_label, label_history
 from inspection.records.queries import get_inspection
 from inspection.records.tables import lots, metadata, models
 
@@ -102,6 +103,30 @@ def test_rollbacks_of_the_second_version_are_none_to_go_back_from(database_url: 
         assert [each.taken_out for each in list_deployments(connection, "st-1")] == ["bb" * 32, None, None]
         with pytest.raises(Conflict, match="no other model was in service"):
             next_rollback(connection, "st-1", "plate")
+    engine.dispose()
+
+
+def test_inspections_of_the_third_version_are_kept_without_a_proposed_class(
+    database_url: str, seeder_class, image_dir: Path
+) -> None:
+    engine = open_engine(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        seeder = seeder_class(connection, image_dir)
+        seeder.lot("L1")
+        former = seeder.inspection("L1", "S1", Verdict.FAIL)
+        add_label(connection, former, "dent", "ada")
+    migrate(engine)
+    with engine.begin() as connection:
+        seeder.connection = connection
+        later = seeder.inspection("L1", "S2", Verdict.FAIL, proposed_class="dent")
+        assert get_inspection(connection, former).proposed_class is None
+        assert (get_inspection(connection, former).serial, get_inspection(connection, former).score) == ("S1", 3.1)
+        assert label_history(connection, former)[0].label == "dent"
+        assert get_inspection(connection, later).proposed_class == "dent"
     engine.dispose()
 
 

@@ -19,7 +19,7 @@ from inspection.records.database import migrate, open_engine
 
 def test_an_inspection_comes_back_whole(seeder) -> None:
     seeder.lot("L1")
-    seq = seeder.inspection("L1", "S1", Verdict.FAIL, late_verdict="pass", late_score=0.5)
+    seq = seeder.inspection("L1", "S1", Verdict.FAIL, proposed_class="dent", late_verdict="pass", late_score=0.5)
     map_sha = seeder.map(seq, np.full((6, 8), 3.0))
     frame_sha = seeder.image(seq, ImageKind.FRAME, np.zeros((48, 64), np.uint8), "Mono8")
 
@@ -27,7 +27,7 @@ def test_an_inspection_comes_back_whole(seeder) -> None:
 
     assert (found.seq, found.trigger_id, found.lot, found.serial, found.attempt) == (1, 1, "L1", "S1", 1)
     assert (found.verdict, found.reason, found.output) == (Verdict.FAIL, None, Output.REJECT)
-    assert (found.score, found.review_threshold, found.fail_threshold) == (3.1, 1.5, 2.0)
+    assert (found.score, found.review_threshold, found.fail_threshold, found.proposed_class) == (3.1, 1.5, 2.0, "dent")
     assert (found.late_verdict, found.late_score) == (Verdict.PASS, 0.5)
     assert found.regions == (Region(x=20, y=10, width=12, height=8, score=3.1, area=80),)
     assert found.decided_at == seeder.start + timedelta(seconds=1, milliseconds=31)

@@ -68,7 +68,7 @@ def test_an_inspection_has_the_names_of_the_glossary(api, seeder) -> None:
     found = api.get(f"/api/v1/inspections/{seq}").json()
     assert set(found) == {
         *("seq", "trigger_id", "lot", "serial", "attempt", "product", "camera", "verdict", "reason", "score", "p_value"),
-        *("review_threshold", "fail_threshold", "model", "regions", "frame_id", "triggered_at", "acquired_at"),
+        *("review_threshold", "fail_threshold", "model", "proposed_class", "regions", "frame_id", "triggered_at", "acquired_at"),
         *("decided_at", "recorded_at", "timings_ms", "output", "late_verdict", "late_score", "images"),
     }
     assert (found["verdict"], found["output"], found["score"], found["fail_threshold"]) == ("fail", "reject", 3.1, 2.0)
@@ -82,6 +82,17 @@ def test_an_inspection_has_the_names_of_the_glossary(api, seeder) -> None:
         "pixel_format": "Mono8",
         "nbytes": 0,
     }
+
+
+def test_the_proposed_class_is_read_with_the_inspection_and_null_where_there_is_none(api, seeder) -> None:
+    seeder.lot("L1")
+    seq = seeder.inspection("L1", "S1", Verdict.FAIL, proposed_class="bent lead")
+    for verdict in (Verdict.PASS, Verdict.NOT_INSPECTED):
+        seeder.inspection("L1", "S1", verdict)
+    seeder.connection.commit()
+    assert api.get(f"/api/v1/inspections/{seq}").json()["proposed_class"] == "bent lead"
+    for path in ("/api/v1/lots/L1/results", "/api/v1/changes"):
+        assert [item["proposed_class"] for item in api.get(path).json()["items"]] == ["bent lead", None, None]
 
 
 def test_attempts_of_a_serial_and_changes(api, seeder) -> None:

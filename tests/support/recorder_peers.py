@@ -94,7 +94,13 @@ class RecorderPeers:
         return ticket
 
     def judge(
-        self, ticket: Ticket, pixels: NDArray[np.uint8], verdict: Verdict = Verdict.PASS, *, frame_id: int | None = None
+        self,
+        ticket: Ticket,
+        pixels: NDArray[np.uint8],
+        verdict: Verdict = Verdict.PASS,
+        *,
+        frame_id: int | None = None,
+        proposed_class: str | None = None,
     ) -> Inspected:
         """The inspector's verdict, sent, with the frame in the ring."""
         slot = self.ring.acquire()
@@ -128,6 +134,7 @@ class RecorderPeers:
             review_threshold=2.0,
             fail_threshold=3.0,
             model="ab" * 32,
+            proposed_class=proposed_class,
             regions=(),
             frame=frame,
             map_width=2,

@@ -70,6 +70,13 @@ def test_another_manifest_is_another_digest(tmp_path: Path) -> None:
     assert write_artifact(tmp_path, manifest(), FILES)[1] != write_artifact(tmp_path, manifest(product="lid"), FILES)[1]
 
 
+def test_classes_are_stored_in_their_order_and_a_model_without_any_is_stored_as_before(tmp_path: Path) -> None:
+    path, digest = write_artifact(tmp_path, manifest(defect_classes=("scratch", "bent lead")), FILES)
+    assert read_artifact(path, digest).manifest.defect_classes == ("scratch", "bent lead")
+    document = json.loads((write_artifact(tmp_path, manifest(), FILES)[0] / artifact.MANIFEST).read_bytes())
+    assert "defect_classes" not in document, "the digest of such a model would change, and older stations refuse the key"
+
+
 def test_a_manifest_that_does_not_describe_its_files_is_not_stored(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="export the model again"):
         write_artifact(tmp_path, manifest(), {**FILES, artifact.WEIGHTS: b"other"})
@@ -126,6 +133,11 @@ def rewrite(stored: Path, **changes: object) -> Path:
         ({"thresholds": {"review": None, "fail": 2.0, "rule": ""}}, "review"),
         ({"calibration": {"method": "", "scores": [2.0, 1.0]}}, "ascend"),
         ({"calibration": {"method": "", "scores": []}}, "scores"),
+        ({"defect_classes": ["dent", "dent"]}, "differ"),
+        ({"defect_classes": ["dent", "ok"]}, "'ok'"),
+        ({"defect_classes": [""]}, "defect_classes"),
+        ({"defect_classes": ["a\x00b"]}, "defect_classes"),
+        ({"defect_classes": ["d" * 65]}, "defect_classes"),
         ({"files": {"../../etc/passwd": {"sha256": "0" * 64, "size": 1}}}, "files must be"),
     ],
 )

@@ -1,20 +1,25 @@
-"""Pre-processing, p-values and regions: the parts of the detector that need no network."""
+"""The detector without a trained network: pre-processing, p-values, regions, and the class that it proposes."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from small_models import FAIL, REVIEW, SIZE, network, small_model
 
 from cameras.errors import UnsupportedPixelFormat
 from cameras.frame import Frame, PixelFormat
-from inspection.detector import find_regions, p_value
+from inspection.artifact import read_artifact
+from inspection.detector import CompiledNetwork, Detector, find_regions, p_value
+from inspection.errors import ModelError
 from inspection.preprocessing import input_size, network_input
 
 
@@ -148,3 +153,77 @@ def test_regions_stay_inside_the_frame(width: int, height: int, rows: int, colum
 def test_the_detector_keeps_openvino_from_reporting_its_use() -> None:
     check = "import inspection.detector, sys; sys.exit(sys.modules['openvino_telemetry'] is not None)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+# --- the proposed class ---
+
+CLASSES = ("scratch", "bent lead", "dent")
+
+
+def spotted(spot: int, brightness: float) -> Frame:
+    """A dark part with a spot of this brightness in one of its three thirds."""
+    pixels = np.full((SIZE, SIZE), 10, np.uint8)
+    pixels[40:56, 32 * spot + 8 : 32 * spot + 24] = round(255 * brightness)
+    return frame(pixels, PixelFormat.Mono8)
+
+
+@pytest.fixture
+def detector(tmp_path: Path) -> Detector:
+    return Detector.load(small_model(tmp_path, CLASSES))
+
+
+@pytest.mark.parametrize("brightness", [(REVIEW + FAIL) / 2, 1.0])
+@pytest.mark.parametrize("spot", range(3))
+def test_the_class_that_a_reject_is_most_like_is_proposed(detector: Detector, spot: int, brightness: float) -> None:
+    detection = detector.inspect(spotted(spot, brightness))
+    assert detection.score == pytest.approx(brightness, abs=0.01)
+    assert detection.proposed_class == CLASSES[spot]
+
+
+def test_a_score_at_the_review_threshold_has_a_class_and_one_below_has_none(tmp_path: Path) -> None:
+    # Scores of 8-bit pixels: the threshold itself is one of them.
+    stored = read_artifact(small_model(tmp_path, CLASSES))
+    detector = Detector(stored)
+    at = detector.inspect(spotted(1, 0.6)).score
+    limits = msgspec.structs.replace(stored.manifest.thresholds, review=at)
+    detector = Detector(replace(stored, manifest=msgspec.structs.replace(stored.manifest, thresholds=limits)))
+    assert detector.inspect(spotted(1, 0.6)).proposed_class == CLASSES[1]
+    assert detector.inspect(spotted(1, 0.59)).proposed_class is None
+
+
+def test_a_model_without_classes_proposes_none(tmp_path: Path) -> None:
+    detection = Detector.load(small_model(tmp_path)).inspect(spotted(0, 1.0))
+    assert detection.score > FAIL
+    assert detection.proposed_class is None
+
+
+def test_score_and_map_are_the_same_with_and_without_classes() -> None:
+    tensor = network_input(spotted(2, 0.9), SIZE, SIZE)
+    plain, with_classes = (CompiledNetwork(network(classes), "f32") for classes in (0, 3))
+    score, anomaly_map = with_classes.infer(tensor)
+    assert score == plain.infer(tensor)[0]
+    assert np.array_equal(anomaly_map, plain.infer(tensor)[1])
+    assert (plain.classes, with_classes.classes) == (0, 3)
+    assert plain.infer_with_classes(tensor)[2].shape == (0,)
+    likeness = with_classes.infer_with_classes(tensor)[2]
+    assert (likeness.shape, likeness.dtype, likeness.argmax()) == ((3,), np.float32, 2)
+
+
+@pytest.mark.parametrize(("named", "told_apart"), [(3, 0), (3, 2), (0, 2)])
+def test_a_model_whose_network_does_not_tell_its_classes_apart_is_refused(tmp_path: Path, named: int, told_apart: int) -> None:
+    path = small_model(tmp_path, CLASSES[:named], network(told_apart))
+    with pytest.raises(ModelError, match=f"names {named} defect classes, its network tells {told_apart} apart; train"):
+        Detector.load(path)
+
+
+def test_likenesses_of_another_shape_are_refused(tmp_path: Path) -> None:
+    path = small_model(tmp_path, CLASSES, network(3, likeness_rows=2))
+    with pytest.raises(ModelError, match=r"class_likeness has the shape .*2,3.*, not \(1, k\)"):
+        Detector.load(path)
+
+
+def test_likenesses_that_are_no_numbers_propose_nothing_and_leave_the_verdict(tmp_path: Path) -> None:
+    detector = Detector.load(small_model(tmp_path, CLASSES, network(3, likeness_factor=np.nan)))
+    detection = detector.inspect(spotted(0, 1.0))
+    assert detection.score > FAIL
+    assert detection.proposed_class is None

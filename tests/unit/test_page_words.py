@@ -14,6 +14,10 @@ def test_every_code_of_the_domain_has_words() -> None:
     assert set(words.OUTPUTS) == {*Output, None}
 
 
+def test_a_proposed_class_is_shown_as_a_likeness() -> None:
+    assert words.looks_like("dent") == "Looks like: dent"
+
+
 def test_a_fault_without_words_is_shown_by_its_kind() -> None:
     assert words.fault_words("camera_lost") == "Camera lost"
     assert words.fault_words("disk_nearly_full") == "Disk nearly full"

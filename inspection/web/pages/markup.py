@@ -60,7 +60,13 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters.update(
-    local=_local, moment=_moment, number=_number, count=_count, path=name_to_path, fault_words=words.fault_words
+    local=_local,
+    moment=_moment,
+    number=_number,
+    count=_count,
+    path=name_to_path,
+    fault_words=words.fault_words,
+    looks_like=words.looks_like,
 )
 _ENVIRONMENT.globals.update(
     verdict_words=words.VERDICTS,

@@ -44,6 +44,11 @@ FAULTS = {
 }
 
 
+def looks_like(proposed_class: str) -> str:
+    """What a model proposes of a reject: no more than a likeness, until somebody labels the part."""
+    return f"Looks like: {proposed_class}"
+
+
 def fault_words(kind: str) -> str:
     """Words for a kind of fault; the kind itself, readable, where there are none."""
     return FAULTS.get(kind) or kind.replace("_", " ").capitalize()
