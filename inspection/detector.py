@@ -40,7 +40,8 @@ class Detection:
     ``score`` is raw and unbounded: larger is stranger. ``p_value`` in (0, 1] says how usual such a score is among good
     parts. ``anomaly_map`` is float32 of shape (rows, columns) on the network's patch grid, in units of the score.
     ``regions`` are in frame pixels, the strangest first; a score at or above the review threshold has at least one, and a
-    ``proposed_class`` if the model has classes: the one that the part is most like. Below that threshold it is None.
+    ``proposed_class`` if it is more like one of the model's classes than good parts usually are (likeness above 0). Below
+    that threshold it is None.
     ``timings_ms`` has the keys ``preprocess``, ``infer`` and ``regions``.
     """
 
@@ -190,7 +191,8 @@ class Detector:
         # The verdict does not rest on the class: likenesses that are no numbers propose nothing, and are no error.
         if likeness.size == 0 or np.isnan(likeness).any():
             return None
-        return self.manifest.defect_classes[int(likeness.argmax())]
+        most = int(likeness.argmax())
+        return self.manifest.defect_classes[most] if likeness[most] > 0 else None
 
 
 def p_value(score: float, calibration_scores: tuple[float, ...]) -> float:

@@ -33,6 +33,7 @@ class InspectedImage:
     image: LabelledImage
     score: float
     verdict: Verdict
+    proposed_class: str | None
     anomaly_map: NDArray[np.float32]
     width: int
     height: int
@@ -44,7 +45,8 @@ class Figures:
     """What is measured; None where the test images do not allow it. Intervals are two-sided, 95 %.
 
     ``ms_per_image`` is the median of ``Detector.inspect``, without reading the file. ``verdicts`` counts by label, with
-    the model's own thresholds. ``fit_s`` is None if the model was not trained here. ``peak_memory_bytes`` is that of the
+    the model's own thresholds. ``class_right`` is the share of stopped defective images whose class is proposed, if the model
+    knows classes. ``fit_s`` is None if the model was not trained here. ``peak_memory_bytes`` is that of the
     whole process, from the beginning of the training (else of the process) to the last inspection.
     """
 
@@ -58,6 +60,7 @@ class Figures:
     frr_at_zero_escape_interval: Interval | None
     frr_at_1pct_escape: float | None
     frr_at_1pct_escape_interval: Interval | None
+    class_right: float | None
     fit_s: float | None
     ms_per_image: float | None
     model_bytes: int
@@ -118,6 +121,7 @@ def evaluate(
         frr_at_1pct_escape_interval=one_interval,
         pixel_auroc=pixels.auroc() if pixels.regions else None,
         aupro=pixels.aupro() if pixels.regions else None,
+        class_right=_class_right(inspected) if detector.manifest.defect_classes else None,
         fit_s=fit_s,
         ms_per_image=median(each.inspect_ms for each in inspected) if inspected else None,
         model_bytes=sum(file.stat().st_size for file in artifact_path.iterdir()),
@@ -127,6 +131,13 @@ def evaluate(
     return Evaluation(
         detector.digest, detector.manifest.thresholds, figures, tuple(inspected), unreadable | bad_masks, tuple(missing)
     )
+
+
+def _class_right(inspected: Sequence[InspectedImage]) -> float | None:
+    right = [
+        each.proposed_class == each.image.label for each in inspected if not each.image.good and each.verdict is not Verdict.PASS
+    ]
+    return sum(right) / len(right) if right else None
 
 
 def _auroc(good: Scores, defective: Scores) -> tuple[float, Interval]:
@@ -156,7 +167,16 @@ def _inspect(
         milliseconds = (time.perf_counter() - started) * 1e3
         verdict = decide(detection.score, detector.review_threshold, detector.fail_threshold)
         inspected.append(
-            InspectedImage(image, detection.score, verdict, detection.anomaly_map, frame.width, frame.height, milliseconds)
+            InspectedImage(
+                image,
+                detection.score,
+                verdict,
+                detection.proposed_class,
+                detection.anomaly_map,
+                frame.width,
+                frame.height,
+                milliseconds,
+            )
         )
     progress("inspect", len(images), len(images))
     return inspected, unreadable

@@ -1,14 +1,15 @@
 """Labelled rejects → how much more a part counts because it looks like a known defect.
 
 A linear head on the features that the memory bank compares. How far a part looks like the labelled defects is added to the
-logarithm of its distance; how far it does not is taken off within limits, because its defect may not be among the labelled
-ones. Calibrated on good images that the head did not see. A second head proposes the class of the defect.
+logarithm of its distance. The defect of a part may not be among the labelled ones, so a part that is strange enough by its
+distance alone is never lost. Calibrated on good images that the head did not see. A second head proposes the class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from cameras.frame import Frame
+from inspection.quality.claims import UPPER_QUANTILE
 from training.calibration import folds, location_and_spread, patch_scores
 from training.network import PatchDistance, strangest_patches
 
@@ -30,7 +32,9 @@ HARD, RANDOM = 20, 60
 STRENGTH, MASKED_STRENGTH = 0.5, 2.0
 """Spreads of good parts' log scores for each spread of the head's output; larger where masks tell it what the defect is."""
 LEAST = -2.0
-"""Looking less like the known defects than this (in spreads of good parts) lowers a score no further."""
+"""Looking less like the known defects than this (in spreads of good parts) takes nothing further off."""
+UNKNOWN = 1.0
+"""A part whose defect is not among the labelled ones has to be stranger by so many spreads of good parts than without labels."""
 _INVERSE_REGULARISATION = 0.1
 _CLASS_WEIGHT = 1000.0
 
@@ -59,6 +63,27 @@ class DefectPatches:
     covered: torch.Tensor | None
 
 
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """An image's score from its ``distance`` and ``likeness``: the larger of ``least · distance`` and
+    ``offset · distance ** power · exp(rate · likeness)``."""
+
+    least: float
+    offset: float
+    power: float
+    rate: float
+
+    @classmethod
+    def of_good(cls, distances: NDArray[np.float64], likeness: NDArray[np.float64], strength: float) -> Weighing:
+        """Such that scores of good images keep the median and the spread of their distances, float64 (n,)."""
+        middle, spread = location_and_spread(distances)
+        both = (np.log(distances) - middle) / spread + strength * np.maximum(likeness, LEAST)
+        usual, upper = np.quantile(both, (0.5, UPPER_QUANTILE))
+        power = 1.0 / max(1.0, float(upper - usual) / NormalDist().inv_cdf(UPPER_QUANTILE))
+        offset = float(np.exp(middle - power * (middle + spread * usual)))
+        return cls(float(np.exp(-UNKNOWN * spread)), offset, power, power * spread * strength)
+
+
 class KnownDefects(nn.Module):
     """Patches and their distances → distances weighed by how far they look like known defects.
 
@@ -66,12 +91,12 @@ class KnownDefects(nn.Module):
     ``classes`` gives the logits, float32 (…, k), by which the classes of defects differ.
     """
 
-    def __init__(self, weight: torch.Tensor, bias: float, rate: float, classes: nn.Linear) -> None:
+    def __init__(self, weight: torch.Tensor, bias: float, weighing: Weighing, classes: nn.Linear) -> None:
         super().__init__()
         self.weight: torch.Tensor
         self.register_buffer("weight", weight)
         self.bias = bias
-        self.rate = rate
+        self.weighing = weighing
         self.classes = classes
 
     def likeness(self, patches: torch.Tensor) -> torch.Tensor:
@@ -80,7 +105,7 @@ class KnownDefects(nn.Module):
 
     def forward(self, patches: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
         """Distances, float32 (n, rows, columns), of patches (n, rows, columns, d), and their weighed distances."""
-        return weighed(distances, self.likeness(patches), self.rate)
+        return weighed(distances, self.likeness(patches), self.weighing)
 
     def class_likeness(self, patches: torch.Tensor) -> torch.Tensor:
         """How many spreads more than good parts an image looks like a defect of each class, float32 (n, k).
@@ -93,11 +118,13 @@ class KnownDefects(nn.Module):
         return most_alike(likeness).unsqueeze(1) + logits.log_softmax(1)
 
 
-def weighed(distances: torch.Tensor, likeness: torch.Tensor, rate: float) -> torch.Tensor:
-    """Distances, float32 (n, rows, columns), such that their strangest patches score the strangest distances times
-    ``exp(rate · likeness of the image)``, and patches that look like known defects stand out among them."""
-    score = strangest_patches(distances) * (rate * most_alike(likeness).clamp_min(LEAST)).exp()
-    shown = distances * (rate * likeness.clamp_min(0.0)).exp()
+def weighed(distances: torch.Tensor, likeness: torch.Tensor, weighing: Weighing) -> torch.Tensor:
+    """Distances, float32 (n, rows, columns), such that their strangest patches score what the weighing says, and patches that
+    look like known defects stand out among them."""
+    distance, alike = strangest_patches(distances), most_alike(likeness).clamp_min(LEAST)
+    score = weighing.offset * distance**weighing.power * (weighing.rate * alike).exp()
+    score = torch.maximum(score, weighing.least * distance)
+    shown = distances * (weighing.rate / weighing.power * likeness.clamp_min(0.0)).exp()
     return shown * (score / strangest_patches(shown).clamp_min(1e-6)).reshape(-1, 1, 1)
 
 
@@ -136,15 +163,16 @@ def learn(
         weight, bias = head(fold != number)
         for index in np.flatnonzero(fold == number):
             likeness[index] = features[index].float() @ weight + bias
-    middle, upper = np.quantile(most_alike(likeness).double().numpy(), (0.5, 0.9))
-    spread = max(float(upper - middle) / 1.2816, 1e-3)
+    middle, upper = np.quantile(most_alike(likeness).double().numpy(), (0.5, UPPER_QUANTILE))
+    spread = max(float(upper - middle) / NormalDist().inv_cdf(UPPER_QUANTILE), 1e-3)
+    likeness = (likeness - float(middle)) / spread
     with_mask = np.mean([reject.covered is not None for reject in rejects])
     strength = float(STRENGTH + (MASKED_STRENGTH - STRENGTH) * with_mask)
-    rate = strength * location_and_spread(patch_scores(distances))[1]
+    weighing = Weighing.of_good(patch_scores(distances), most_alike(likeness).double().numpy(), strength)
     weight, bias = head(np.ones(len(features), np.bool_))
     classes = _fit_classes(centre, scale, defects, weights, of_class)
-    known = KnownDefects(weight / spread, (bias - float(middle)) / spread, rate, classes)
-    return known, weighed(distances, (likeness - float(middle)) / spread, rate)
+    known = KnownDefects(weight / spread, (bias - float(middle)) / spread, weighing, classes)
+    return known, weighed(distances, likeness, weighing)
 
 
 def defect_classes(labels: Iterable[str]) -> tuple[str, ...]:

@@ -6,18 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from training.calibration import location_and_spread
 from training.known_defects import (
-    LEAST,
     MASKED_STRENGTH,
     STRENGTH,
+    UNKNOWN,
     DefectPatches,
     KnownDefects,
+    Weighing,
     covered,
     defect_classes,
     learn,
     most_alike,
     weighed,
 )
+from training.metrics import auroc
 from training.network import PatchDistance, strangest_patches
 
 ROWS, COLUMNS, FEATURES = 6, 8, 10
@@ -51,38 +54,60 @@ def taught(masked: bool) -> tuple[KnownDefects, torch.Tensor]:
     return learn(GOOD, DISTANCES, BANK, rejects, seed=0)
 
 
-def gain(known: KnownDefects, features: torch.Tensor) -> float:
-    """How many times the score grows through what is known."""
+def score(features: torch.Tensor, known: KnownDefects | None = None) -> float:
+    """The score of a part by its distance, and by what is known."""
     patches = features.float().unsqueeze(0)
     distances = DISTANCE(patches)
-    return (strangest_patches(known(patches, distances)) / strangest_patches(distances)).item()
+    return strangest_patches(distances if known is None else known(patches, distances)).item()
 
 
-def test_parts_like_the_known_defect_score_more_and_others_a_little_less_at_most() -> None:
+def told_apart(known: KnownDefects | None) -> float:
+    """AUROC of good parts against parts with the known defect."""
+    defective = [score(defect(seed), known) for seed in range(200, 240)]
+    return auroc(np.array([score(image, known) for image in good_features(40, 9)]), np.array(defective))
+
+
+def test_the_known_defect_is_told_better_and_no_part_loses_more_than_was_said() -> None:
     known, distances = taught(masked=True)
-    alike = [gain(known, defect(seed)) for seed in range(200, 230)]
-    unknown = [gain(known, defect(seed, along=7)) for seed in range(200, 230)]
-    good = [gain(known, image) for image in good_features(30, 9)]
-    assert np.median(alike) > 1.1 > np.median(unknown)
-    assert np.median(alike) > np.median(good)
-    assert min(alike + unknown + good) >= np.exp(LEAST * known.rate) - 1e-4
+    assert told_apart(known) > told_apart(None) + 0.05
+    parts = [*(defect(seed, along=7) for seed in range(200, 230)), *good_features(30, 9)]
+    assert min(score(part, known) / score(part) for part in parts) >= known.weighing.least - 1e-4
     assert distances.shape == DISTANCES.shape
 
 
 def test_masks_teach_more_than_rejects_without() -> None:
-    masked, unmasked = taught(masked=True)[0], taught(masked=False)[0]
-    assert masked.rate == pytest.approx(unmasked.rate * MASKED_STRENGTH / STRENGTH)
-    told = [gain(unmasked, defect(seed)) for seed in range(200, 220)]
-    assert np.median(told) > np.median([gain(unmasked, image) for image in good_features(20, 9)])
+    masked, unmasked = taught(masked=True)[0].weighing, taught(masked=False)[0]
+    shares = [each.rate / each.power for each in (masked, unmasked.weighing)]
+    assert shares[0] == pytest.approx(shares[1] * MASKED_STRENGTH / STRENGTH)
+    assert told_apart(unmasked) > told_apart(None)
+
+
+def test_weighed_scores_of_good_images_keep_their_median_and_spread_and_unknown_defects_lose_one_spread_at_most() -> None:
+    rng = np.random.default_rng(3)
+    distances, likeness = np.exp(rng.normal(2.0, 0.1, 3000)), rng.normal(0.0, 1.0, 3000)
+    weighing = Weighing.of_good(distances, likeness, 2.0)
+    middle, spread = location_and_spread(distances)
+
+    def scores(distance: np.ndarray, alike: np.ndarray | float) -> np.ndarray:
+        maps = torch.from_numpy(np.atleast_1d(distance)).float().reshape(-1, 1, 1)
+        return weighed(maps, torch.ones_like(maps) * torch.as_tensor(alike).float().reshape(-1, 1, 1), weighing).flatten().numpy()
+
+    weighed_middle, weighed_spread = location_and_spread(scores(distances, likeness).astype(np.float64))
+    assert weighed_middle == pytest.approx(middle, abs=0.2 * spread)
+    assert weighed_spread == pytest.approx(spread, rel=0.15)
+    strange = np.exp(middle + 6 * spread)
+    assert scores(strange, -9.0)[0] == pytest.approx(strange * np.exp(-UNKNOWN * spread), rel=1e-3)
+    assert scores(np.exp(middle), 4.0)[0] > np.exp(middle + 3 * spread)
 
 
 def test_the_patch_that_looks_defective_stands_out_in_the_map_and_the_map_stays_in_units_of_the_score() -> None:
-    distances, likeness = torch.ones(1, 4, 4), torch.full((1, 4, 4), -1.0)
+    weighing = Weighing(least=0.25, offset=1.0, power=0.5, rate=0.5)
+    distances, likeness = torch.full((1, 4, 4), 4.0), torch.full((1, 4, 4), -1.0)
     likeness[0, 1, 2] = 3.0
-    shown = weighed(distances, likeness, 0.5)
+    shown = weighed(distances, likeness, weighing)
     assert shown.argmax() == 6
-    assert strangest_patches(shown).item() == pytest.approx(np.exp(0.5 * most_alike(likeness).item()))
-    assert weighed(distances, torch.full((1, 4, 4), -9.0), 0.5).max().item() == pytest.approx(np.exp(0.5 * LEAST))
+    assert strangest_patches(shown).item() == pytest.approx(2.0 * np.exp(0.5 * most_alike(likeness).item()))
+    assert weighed(distances, torch.full((1, 4, 4), -9.0), weighing).max().item() == pytest.approx(1.0)
 
 
 def test_distances_of_good_images_are_weighed_by_heads_that_did_not_see_them() -> None:
@@ -93,7 +118,7 @@ def test_distances_of_good_images_are_weighed_by_heads_that_did_not_see_them() -
 def test_the_same_labels_and_seed_give_the_same_network() -> None:
     first, again = (taught(masked=True)[0] for _ in range(2))
     assert torch.equal(first.weight, again.weight)
-    assert (first.bias, first.rate) == (again.bias, again.rate)
+    assert (first.bias, first.weighing) == (again.bias, again.weighing)
 
 
 def test_the_class_that_a_defect_looks_like_is_proposed_and_none_for_good_parts() -> None:
