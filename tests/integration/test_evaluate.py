@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from inspection.domain import Verdict
+from inspection.errors import StationError
 from training import claims_report, experiment
 from training.claims import claims
 from training.dataset import good_images, labelled_images
@@ -247,7 +248,7 @@ def test_claims_that_contradict_each_other_are_said_to_be_impossible(
 
 @pytest.mark.parametrize("share", ["0.5", "0%", "100%", "half %", "5%%"])
 def test_shares_without_their_sign_are_refused(share: str) -> None:
-    with pytest.raises(TrainingError, match=r"--escapes .*: write a share between 0% and 100%"):
+    with pytest.raises(StationError, match=r"--escapes .*: write a share between 0% and 100%"):
         claims_report.wish("1%", share, "95%")
 
 
