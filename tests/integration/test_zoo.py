@@ -303,7 +303,7 @@ def test_rows_give_mean_and_spread_of_seeds_and_say_what_is_missing(dataset: Pat
 
 
 def test_a_fit_that_takes_too_long_is_ended(dataset: Path, tmp_path: Path) -> None:
-    timed = _within(0.01, (dataset, SIZE, None, tmp_path, 0.1))
+    timed = _within(0.01, (dataset, SIZE, None, tmp_path, 0.1, True))
     assert timed.path is None
     assert timed.bank.processor >= 0
     assert 0.01 <= timed.bank.clock < 60
