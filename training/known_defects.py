@@ -124,7 +124,7 @@ def weighed(distances: torch.Tensor, likeness: torch.Tensor, weighing: Weighing)
     distance, alike = strangest_patches(distances), most_alike(likeness).clamp_min(LEAST)
     score = weighing.offset * distance**weighing.power * (weighing.rate * alike).exp()
     score = torch.maximum(score, weighing.least * distance)
-    shown = distances * (weighing.rate / weighing.power * likeness.clamp_min(0.0)).exp()
+    shown = distances**weighing.power * (weighing.rate * likeness.clamp_min(0.0)).exp()
     return shown * (score / strangest_patches(shown).clamp_min(1e-6)).reshape(-1, 1, 1)
 
 
