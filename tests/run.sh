@@ -13,9 +13,6 @@ ruff check .
 ruff format --check .
 mypy
 lint-imports
-[ $# -eq 0 ] || exec python -m pytest "$@"
-# What only computes shares the cores; what runs a station's processes against the clock has them to itself.
-computing=(tests/unit tests/integration/test_{training,records,rest}*.py tests/integration/test_{cli,deep_check,evaluate,zoo}*.py)
-python -m pytest -n 2 --dist loadfile "${computing[@]}" && together=0 || together=$?
-python -m pytest "${computing[@]/#/--ignore=}" && alone=0 || alone=$?
-exit $((together | alone))
+# Two at a time, file by file: tests that wait for processes leave cores to those that compute.
+[ $# -gt 0 ] || set -- -n 2 --dist loadfile
+exec python -m pytest "$@"

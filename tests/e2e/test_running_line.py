@@ -74,9 +74,8 @@ def test_a_second_station_on_the_same_data_is_refused(station: RunningStation) -
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared" / "data"
 
 
-@pytest.mark.parametrize(("folder", "photographs", "least_auroc"), [("aws_cookies", 54, 0.98), ("aws_aliens", 78, 0.99)])
-def test_the_demo_inspects_real_photographs(tmp_path: Path, folder: str, photographs: int, least_auroc: float) -> None:
-    images = PHOTOGRAPHS / folder
+def test_the_demo_inspects_real_photographs(tmp_path: Path) -> None:
+    images = PHOTOGRAPHS / "aws_cookies"
     if not images.is_dir():
         pytest.skip(f"{images} is not there")
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
@@ -95,9 +94,9 @@ def test_the_demo_inspects_real_photographs(tmp_path: Path, folder: str, photogr
     ]
     done = subprocess.run([*command, "--lots", "3"], capture_output=True, text=True, timeout=280, check=True, env=environment)
     summary = json.loads(done.stdout)
-    assert summary["parts"] == photographs
+    assert summary["parts"] == 54
     assert summary["balanced"] is True
     assert len(summary["lots"]) == 3
     assert sum(lot["not_inspected"] for lot in summary["lots"]) == 0
     assert all(lot["accepted"] == lot["accepted_by_cell"] for lot in summary["lots"])
-    assert summary["image_auroc"] >= least_auroc
+    assert summary["image_auroc"] >= 0.98
