@@ -29,7 +29,6 @@ from training.export import export
 from training.known_defects import LabelledReject
 from training.metrics import auroc
 from training.network import Level, PatchDistance, ScoringNetwork
-from training.places import place_factors, placed
 from training.reading import LevelFeatures, Progress
 from training.synthetic_defects import Image, detail, with_defect
 from training.train import TrainedModel, level_features, select_bank, train
@@ -201,7 +200,7 @@ def _auroc(design: Design, good: Sequence[Image], defective: Sequence[tuple[int 
             ):
                 for index in np.flatnonzero(chosen):
                     maps[index] = distance(level[index].float())
-        defective_maps.append(defective_map * place_factors(good_map))
-        good_maps.append(placed(good_map, fold))
+        defective_maps.append(defective_map)
+        good_maps.append(good_map)
     units = common_units([patch_scores(maps) for maps in good_maps])
     return auroc(combined(good_maps, units), combined(defective_maps, units))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from training.calibration import folds
 
@@ -30,9 +29,9 @@ def place_factors(distances: torch.Tensor) -> torch.Tensor:
     return (usual.maximum(middle) / middle) ** -trust
 
 
-def placed(distances: torch.Tensor, fold: NDArray[np.int64] | None = None) -> torch.Tensor:
+def placed(distances: torch.Tensor) -> torch.Tensor:
     """Distances of good images, each times the factors that the images of other folds give, float32 (n, rows, columns)."""
-    fold = folds(len(distances)) if fold is None else fold
+    fold = folds(len(distances))
     result = torch.empty_like(distances)
     for number in np.unique(fold):
         own = torch.from_numpy(fold == number)
