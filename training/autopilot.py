@@ -29,7 +29,7 @@ from training.export import export
 from training.known_defects import LabelledReject
 from training.metrics import auroc
 from training.network import Level, PatchDistance, ScoringNetwork
-from training.reading import LevelFeatures, Progress
+from training.reading import LevelFeatures, Progress, thinned
 from training.synthetic_defects import Image, detail, with_defect
 from training.train import TrainedModel, level_features, select_bank, train
 
@@ -139,7 +139,7 @@ def _material(
 ) -> tuple[list[Image], list[tuple[int | None, Image]], tuple[int, int]]:
     """Good images; defective ones with the number of the good image that they were made from (None: a real reject);
     and the size of frames. Images are as large as the largest design sees them."""
-    wanted = [images[index] for index in np.linspace(0, len(images) - 1, min(len(images), TRIAL_IMAGES)).astype(int)]
+    wanted = thinned(images, TRIAL_IMAGES)
     good: list[Image] = []
     size: tuple[int, int] | None = None
     for image in wanted:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, update
 
 from inspection.domain import RunState, TrainingRun, TrainingSettings
@@ -195,4 +196,6 @@ def _end_worn_out(connection: Connection, station: str) -> None:
 
 
 def _run(row: RowMapping) -> TrainingRun:
-    return TrainingRun(**{**row, "state": RunState(row["state"]), "settings": TrainingSettings(**row["settings"])})
+    # Runs of earlier versions name less, and an algorithm, of which there was one.
+    settings = msgspec.convert(row["settings"], TrainingSettings)
+    return TrainingRun(**{**row, "state": RunState(row["state"]), "settings": settings})

@@ -71,6 +71,13 @@ def test_a_run_without_a_size_leaves_the_design_to_the_training(connection) -> N
     assert request(connection).settings == TrainingSettings()
 
 
+def test_runs_that_an_earlier_version_recorded_are_read(connection) -> None:
+    run = request(connection).training_run_id
+    earlier = {"algorithm": "patchcore", "longer_side": 320, "seed": 7}
+    connection.execute(update(tables.training_runs).where(tables.training_runs.c.training_run_id == run).values(settings=earlier))
+    assert get_run(connection, run).settings == TrainingSettings(7, 320)
+
+
 def test_runs_are_claimed_in_the_order_of_their_requests(connection) -> None:
     requested = [request(connection).training_run_id for _ in range(3)]
     assert [claim_run(connection, "st-1").training_run_id for _ in range(3)] == requested

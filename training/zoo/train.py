@@ -23,7 +23,7 @@ from training.dataset import TrainingImage
 from training.design import LONGER_SIDE
 from training.errors import ParityError, TrainingError, UnreadableImage
 from training.export import check_parity, export
-from training.reading import MAX_IMAGES, Progress
+from training.reading import MAX_IMAGES, Progress, thinned
 from training.train import PARITY_IMAGES, TrainedModel
 from training.zoo.adapter import RawScores, Readout
 from training.zoo.algorithms import Algorithm, Task, algorithm
@@ -147,7 +147,7 @@ def _read(
     images: Sequence[TrainingImage], longer_side: int, progress: Progress
 ) -> tuple[list[TrainingImage], torch.Tensor, dict[str, str]]:
     """The images that can be read, once each, their network inputs, float32 (n, 3, height, width), and the others and why."""
-    wanted = [images[index] for index in np.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES)).astype(int)]
+    wanted = thinned(images, MAX_IMAGES)
     used: list[TrainingImage] = []
     inputs: list[torch.Tensor] = []
     skipped: dict[str, str] = {}
