@@ -26,6 +26,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "model.json"
 NETWORK = "network.xml"
 WEIGHTS = "network.bin"
+MEMORY = "memory.safetensors"
+"""What training gave the network, for adding good images later; models of anomalib's other algorithms have none."""
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -111,7 +113,7 @@ class TrainingImage(_Part, frozen=True):
 class Design(_Part, frozen=True):
     """``longer_side`` of the network's input in pixels; ``levels`` of its pyramid, each half as large as the one before.
 
-    ``layers`` of the backbone are those of the largest level; ``bank_patches`` are remembered at each level.
+    ``layers`` are those of the backbone; ``bank_patches`` are remembered at each level.
     """
 
     longer_side: Count
@@ -140,6 +142,7 @@ class Provenance(_Part, frozen=True):
     rejects: tuple[TrainingImage, ...] = ()
     design: Design | None = None
     tried: tuple[Trial, ...] = ()
+    extends: Sha256 | None = None
 
 
 class Manifest(_Part, frozen=True, omit_defaults=True):
@@ -161,8 +164,8 @@ class Manifest(_Part, frozen=True, omit_defaults=True):
     defect_classes: tuple[DefectClass, ...] = ()
 
     def __post_init__(self) -> None:
-        if set(self.files) != {NETWORK, WEIGHTS}:
-            raise ValueError(f"files must be {NETWORK} and {WEIGHTS}")
+        if set(self.files) - {MEMORY} != {NETWORK, WEIGHTS}:
+            raise ValueError(f"files must be {NETWORK}, {WEIGHTS} and, if it can be extended, {MEMORY}")
         if len(set(self.defect_classes)) != len(self.defect_classes) or OK in self.defect_classes:
             raise ValueError(f"defect classes must differ from one another and from {OK!r}")
 

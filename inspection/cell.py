@@ -71,9 +71,9 @@ class Cell:
     running: bool = True
     _pending: dict[str, _Pending] = field(default_factory=dict)
 
-    def run(self, parts: Iterable[CellPart], rate: float) -> None:
+    def run(self, parts: Iterable[CellPart], rate: float, in_flight: int | None = None) -> None:
         """Convey the parts at ``rate`` parts per second, or slower if the line is slow to allow an exposure; then wait for all
-        results.
+        results. With ``in_flight``, a part comes only when fewer are between trigger and result.
         """
         # Edges that a former cell was allowed must be over before the first request.
         self._listen_until(time.monotonic_ns() + 100_000_000)
@@ -85,6 +85,8 @@ class Cell:
                 break
             self.camera.show(part.pixels)
             self._listen_until(next_ns)
+            while in_flight is not None and len(self._pending) >= in_flight and self.running:
+                self._listen(0.05)
             self._convey(part)
             next_ns = max(next_ns + int(1e9 / rate), time.monotonic_ns())
         while self._pending and self.running:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from inspection import cli_models, cli_training
+from inspection import cli_bench, cli_models, cli_training
 from inspection import config as configuration
 from inspection.cli_options import OPERATOR, PASS_ON, ByOption, ConfigOption, OverrideOption, ReasonOption, run_or_explain
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 app.add_typer(cli_training.app)
 app.add_typer(cli_models.app)
+app.add_typer(cli_bench.app, name="bench")
 
 ConfigArgument = Annotated[Path, typer.Argument(help="The station's configuration file, such as deploy/station.toml.")]
 
@@ -86,6 +87,12 @@ def train(context: typer.Context) -> None:
 
 
 @app.command(context_settings=PASS_ON)
+def extend(context: typer.Context) -> None:
+    """Add good images to a model, without those it was trained on; see `station extend --help`."""
+    os.execv(sys.executable, [sys.executable, "-m", "training", "extend", *context.args])  # noqa: S606
+
+
+@app.command(context_settings=PASS_ON)
 def evaluate(context: typer.Context) -> None:
     """Train on a folder's good images and measure on its test images; see `station evaluate --help`."""
     os.execv(sys.executable, [sys.executable, "-m", "training", "evaluate", *context.args])  # noqa: S606
@@ -101,12 +108,6 @@ def check(context: typer.Context) -> None:
 def claims(context: typer.Context) -> None:
     """Say what a model's thresholds can claim and how surely; see `station claims --help`."""
     os.execv(sys.executable, [sys.executable, "-m", "training", "claims", *context.args])  # noqa: S606
-
-
-@app.command(context_settings=PASS_ON)
-def bench(context: typer.Context) -> None:
-    """Compare the station's detector with its peers on folders of images; see `station bench --help`."""
-    os.execv(sys.executable, [sys.executable, "-m", "training", "bench", *context.args])  # noqa: S606
 
 
 @app.command()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,14 @@ from cameras.simulator.control import SimulatedCamera
 from cameras.simulator.scenes import DEFECTS, Photo, load_folder, read_pixels, render, resize_to, write_dataset
 from inspection import config as configuration
 from inspection.cell import Cell, CellPart, Outcome
-from inspection.commands import CloseLot, Done, OpenLot
 from inspection.config import Config, prepare_directories
 from inspection.deploying import deploy_artifact
 from inspection.errors import StationError
 from inspection.messages import CellMessage
-from inspection.processes import end_with_parent
 from inspection.records.database import migrate, open_engine
 from inspection.records.deployments import model_in_service
+from inspection.starting import close_lots, free_port, open_lots, running_station
 from inspection.summary import print_summary, summarize
-from inspection.web.commands import ZmqRecorderClient
 
 CAMERA, SERIAL = "top", "SIM0001"
 RENDERED_PRODUCT = "flange"
@@ -41,7 +39,6 @@ _DEFECT_SHARE = 0.25
 _SEED = 20_260
 # On a busy machine a process may wait long for its turn; the demo shows detection, not a conveyor's geometry.
 _DEADLINE_MS = 1_000.0
-_START_S = 60.0
 
 
 class Demo:
@@ -66,7 +63,7 @@ class Demo:
         self._exit = exit_
         self._json = json
         self._data = data.resolve()
-        self._port = _free_port(port)
+        self._port = free_port(port)
         self._product = self._images.name[:32] if self._images else RENDERED_PRODUCT
         # With the summary on standard output, nothing else may be there.
         self._console = Console(stderr=json is not None and str(json) == "-")
@@ -82,16 +79,20 @@ class Demo:
         prepare_directories(config)
         camera = self._simulate_camera(config)
         fit_s = self._ensure_model(config)
-        station = self._start(config, config_path)
+        stamp = f"{datetime.now(UTC):%y%m%d-%H%M%S}"
+        lots = [f"{self._product}-{stamp}-{number + 1}" for number in range(self._lots)]
         try:
-            lots = self._open_lots(config)
-            self._console.print(f"[bold]The page is at http://{config.web.host}:{config.web.port}/[/bold]  (stop with Ctrl-C)")
-            self._convey(config, camera, lots)
-            self._close_lots(config, lots)
-            self._finish(config, lots, fit_s)
+            with ExitStack() as stack:
+                with self._console.status("starting the line …"):
+                    stack.enter_context(running_station(config, config_path))
+                open_lots(config, lots, self._product)
+                self._console.print(
+                    f"[bold]The page is at http://{config.web.host}:{config.web.port}/[/bold]  (stop with Ctrl-C)"
+                )
+                self._convey(config, camera, lots)
+                close_lots(config, lots)
+                self._finish(config, lots, fit_s)
         finally:
-            station.send_signal(signal.SIGTERM)
-            station.wait(30)
             camera.close()
 
     # --- before the line starts ---
@@ -174,40 +175,7 @@ port = {self._port}
         deploy_artifact(config, Path(trained["path"]), self._product, "demo", "first model of the demo")
         return float(trained["seconds"])
 
-    def _start(self, config: Config, config_path: Path) -> subprocess.Popen[bytes]:
-        config.status_path.unlink(missing_ok=True)
-        # A session of its own: Ctrl-C is for the demo, which stops the station when the parts in flight have their rows.
-        station = subprocess.Popen(
-            [sys.executable, "-m", "inspection", "run", str(config_path)],
-            start_new_session=True,
-            preexec_fn=end_with_parent,
-            stdout=sys.stderr,
-        )
-        until = time.monotonic() + _START_S
-        with self._console.status("starting the line …"):
-            while time.monotonic() < until and station.poll() is None:
-                if _ready(config):
-                    return station
-                time.sleep(0.1)
-        station.terminate()
-        raise StationError(f"the line did not start; see the files in {config.log_dir}")
-
     # --- while it runs ---
-
-    def _open_lots(self, config: Config) -> list[str]:
-        stamp = f"{datetime.now(UTC):%y%m%d-%H%M%S}"
-        lots = [f"{self._product}-{stamp}-{number + 1}" for number in range(self._lots)]
-        client = ZmqRecorderClient(config.commands_address)
-        for lot in lots:
-            reply = client.execute(OpenLot(lot=lot, product=self._product))
-            if not isinstance(reply, Done):
-                raise StationError(f"lot {lot} could not be opened: {reply.detail}")
-        return lots
-
-    def _close_lots(self, config: Config, lots: list[str]) -> None:
-        client = ZmqRecorderClient(config.commands_address)
-        for lot in lots:
-            client.execute(CloseLot(lot=lot))
 
     def _convey(self, config: Config, camera: SimulatedCamera, lots: list[str]) -> None:
         bus = Bus(config.run_dir, "cell", CellMessage)
@@ -289,31 +257,3 @@ port = {self._port}
             sys.stdout.buffer.write(data + b"\n")
         else:
             self._json.write_bytes(data + b"\n")
-
-
-def _ready(config: Config) -> bool:
-    """The recorder writes down how the processes are: the camera is armed, and a model is in service."""
-    try:
-        processes = msgspec.json.decode(config.status_path.read_bytes())["processes"]
-    except (OSError, msgspec.DecodeError):
-        return False
-    states = {name: process["state"] for name, process in processes.items()}
-    return states.get("line") == f"{CAMERA}: armed" and "no model" not in states.get("inspector", "no model") and _answers(config)
-
-
-def _answers(config: Config) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex((config.web.host, config.web.port)) == 0
-
-
-def _free_port(wanted: int) -> int:
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise StationError("no port is free on 127.0.0.1")

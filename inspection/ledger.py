@@ -1,7 +1,7 @@
 """How messages become rows: exactly one inspection per trigger, whatever comes twice, late or in the wrong order.
 
-The ledger applies messages inside the recorder's transaction. What it remembers between transactions changes only after the
-commit, so that a batch whose commit failed can be applied again.
+The ledger applies messages inside the recorder's transaction, and ``flush`` writes what they made. What it remembers between
+transactions changes only after the commit, so that a batch whose commit failed can be applied again.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ from inspection.records.tables import faults, images, inspections, lots, parts, 
 _EARLY_LIMIT = 16
 # Recorded announcements that can be repeated without asking the database.
 _RECENT_LIMIT = 512
+# Columns that only a verdict fills.
+_OF_VERDICT = (
+    *("review_threshold", "fail_threshold", "model", "frame_id", "acquired_at", "late_verdict", "late_score"),
+    *("score", "p_value", "proposed_class"),
+)
 
 
 @dataclass
@@ -49,6 +54,8 @@ class Ledger:
         self._early: OrderedDict[int, Inspected] = OrderedDict()
         self._recent: OrderedDict[int, tuple[int, Verdict, Reason | None]] = OrderedDict()
         self._open: dict[int, Ticket | None] = {}
+        self._new_triggers: list[dict[str, Any]] = []
+        self._new_inspections: list[dict[str, Any]] = []
         undecided = select(triggers.c.trigger_id).where(
             ~select(inspections.c.seq).where(inspections.c.trigger_id == triggers.c.trigger_id).exists()
         )
@@ -72,7 +79,7 @@ class Ledger:
         if ticket.trigger_id > self.last_trigger_id + 1:
             return
         if ticket.trigger_id == self.last_trigger_id + 1:
-            self._insert_trigger(connection, ticket)
+            self._add_trigger(ticket)
             self.last_trigger_id = ticket.trigger_id
             self._open[ticket.trigger_id] = ticket
         elif ticket.trigger_id in self._open:
@@ -94,10 +101,11 @@ class Ledger:
                 # Judged for a line process that is dead: its trigger numbers were given anew.
                 effects.to_release.append(message)
             elif time.monotonic_ns() - ticket.requested_ns > ticket.deadline_ms * 1e6:
-                self._insert_inspection(connection, ticket, message, Reason.DEADLINE, message.decided_at, effects)
+                self._add_inspection(ticket, message, Reason.DEADLINE, message.decided_at, effects)
             else:
-                self._insert_inspection(connection, ticket, message, None, message.decided_at, effects)
+                self._add_inspection(ticket, message, None, message.decided_at, effects)
         elif message.trigger_id <= self.last_trigger_id:
+            self.flush(connection)
             trigger = connection.execute(select(triggers).where(triggers.c.trigger_id == message.trigger_id)).one()
             if _decides(message, trigger.camera, trigger.camera_epoch, trigger.trigger_count):
                 connection.execute(
@@ -116,7 +124,7 @@ class Ledger:
                 self._announce_again(connection, message.trigger_id, effects)
             return
         ticket = self._open[message.trigger_id] or _ticket_from_row(connection, message.trigger_id)
-        self._insert_inspection(connection, ticket, None, message.reason, message.decided_at, effects)
+        self._add_inspection(ticket, None, message.reason, message.decided_at, effects)
 
     def outputs(self, connection: Connection, done: list[OutputDone]) -> None:
         """What was commanded for parts."""
@@ -132,7 +140,7 @@ class Ledger:
         self._early.clear()
         for trigger_id, ticket in list(self._open.items()):
             ticket = ticket or _ticket_from_row(connection, trigger_id)
-            self._insert_inspection(connection, ticket, None, Reason.LINE_DOWN, at, effects)
+            self._add_inspection(ticket, None, Reason.LINE_DOWN, at, effects)
 
     def faults(self, connection: Connection, reports: list[FaultReport]) -> None:
         """One row for each source and kind of fault in the batch, so that a flood stays a few rows."""
@@ -166,28 +174,62 @@ class Ledger:
 
     # --- rows ---
 
-    def _insert_trigger(self, connection: Connection, ticket: Ticket) -> None:
-        request_id = ticket.request_id
-        if connection.execute(select(triggers.c.trigger_id).where(triggers.c.request_id == request_id)).first() is not None:
-            # A requester gave one name twice. Refused, this trigger would leave a gap, and all after it would wait for ever.
-            request_id = f"{request_id[:40]}#{ticket.trigger_id}"
-        connection.execute(
-            insert(triggers).values(
-                trigger_id=ticket.trigger_id,
-                request_id=request_id,
-                lot=ticket.lot,
-                serial=ticket.serial,
-                camera=ticket.camera,
-                camera_epoch=ticket.camera_epoch,
-                trigger_count=ticket.trigger_count,
-                triggered_at=_utc(ticket.triggered_at),
-                deadline_ms=ticket.deadline_ms,
-            )
+    def flush(self, connection: Connection) -> None:
+        """Write the rows that the messages made, all together: a statement for each would be most of the time."""
+        if self._new_triggers:
+            self._name_requests_once(connection)
+            connection.execute(insert(triggers), self._new_triggers)
+        if self._new_inspections:
+            self._count_attempts(connection)
+            connection.execute(insert(inspections), self._new_inspections)
+        self._new_triggers, self._new_inspections = [], []
+
+    def _name_requests_once(self, connection: Connection) -> None:
+        """A requester may give one name twice. Refused, its trigger would leave a gap, and all after it would wait for ever."""
+        names = [row["request_id"] for row in self._new_triggers]
+        taken = set(connection.execute(select(triggers.c.request_id).where(triggers.c.request_id.in_(names))).scalars())
+        for row in self._new_triggers:
+            if row["request_id"] in taken:
+                row["request_id"] = f"{row['request_id'][:40]}#{row['trigger_id']}"
+            taken.add(row["request_id"])
+
+    def _count_attempts(self, connection: Connection) -> None:
+        """Number the attempts of each part, and remember them with the part."""
+        keys = {(row["lot"], row["serial"]) for row in self._new_inspections}
+        # Not as pairs, for which SQLite would read the whole table.
+        of_any = parts.c.lot.in_({lot for lot, _ in keys}), parts.c.serial.in_({serial for _, serial in keys})
+        known = connection.execute(select(parts.c.lot, parts.c.serial, parts.c.attempts).where(*of_any)).all()
+        before = {(row.lot, row.serial): row.attempts for row in known if (row.lot, row.serial) in keys}
+        attempts = dict(before)
+        for row in self._new_inspections:
+            key = row["lot"], row["serial"]
+            row["attempt"] = attempts[key] = attempts.get(key, 0) + 1
+        rows = [{"lot": lot, "serial": serial, "attempts": count} for (lot, serial), count in attempts.items()]
+        fresh = [row for row in rows if (row["lot"], row["serial"]) not in before]
+        if fresh:
+            connection.execute(insert(parts), fresh)
+        again = [{"of_lot": row["lot"], "of_serial": row["serial"], "count": row["attempts"]} for row in rows if row not in fresh]
+        if again:
+            of_part = parts.c.lot == bindparam("of_lot"), parts.c.serial == bindparam("of_serial")
+            connection.execute(update(parts).where(*of_part).values(attempts=bindparam("count")), again)
+
+    def _add_trigger(self, ticket: Ticket) -> None:
+        self._new_triggers.append(
+            {
+                "trigger_id": ticket.trigger_id,
+                "request_id": ticket.request_id,
+                "lot": ticket.lot,
+                "serial": ticket.serial,
+                "camera": ticket.camera,
+                "camera_epoch": ticket.camera_epoch,
+                "trigger_count": ticket.trigger_count,
+                "triggered_at": _utc(ticket.triggered_at),
+                "deadline_ms": ticket.deadline_ms,
+            }
         )
 
-    def _insert_inspection(
+    def _add_inspection(
         self,
-        connection: Connection,
         ticket: Ticket,
         message: Inspected | None,
         reason: Reason | None,
@@ -204,7 +246,6 @@ class Ledger:
             "trigger_id": ticket.trigger_id,
             "lot": ticket.lot,
             "serial": ticket.serial,
-            "attempt": self._next_attempt(connection, ticket.lot, ticket.serial),
             "product": ticket.product,
             "camera": ticket.camera,
             "verdict": verdict,
@@ -214,6 +255,8 @@ class Ledger:
             "decided_at": _utc(decided_at),
             "recorded_at": datetime.now(UTC),
             "timings_ms": {},
+            # All rows name all columns, so that one statement inserts them.
+            **dict.fromkeys(_OF_VERDICT),
         }
         if message is not None:
             row |= {
@@ -233,19 +276,11 @@ class Ledger:
                     for box in message.regions
                 ],
             }
-        connection.execute(insert(inspections).values(**row))
+        self._new_inspections.append(row)
         self._open.pop(ticket.trigger_id, None)
         if message is not None:
             effects.to_store.append((seq, message))
         self._announce(seq, ticket.trigger_id, verdict, reason, effects)
-
-    def _next_attempt(self, connection: Connection, lot: str, serial: str) -> int:
-        attempts = connection.execute(select(parts.c.attempts).where(parts.c.lot == lot, parts.c.serial == serial)).scalar()
-        if attempts is None:
-            connection.execute(insert(parts).values(lot=lot, serial=serial, attempts=1))
-            return 1
-        connection.execute(update(parts).where(parts.c.lot == lot, parts.c.serial == serial).values(attempts=attempts + 1))
-        return int(attempts) + 1
 
     def _announce(self, seq: int, trigger_id: int, verdict: Verdict, reason: Reason | None, effects: Effects) -> None:
         self._recent[trigger_id] = (seq, verdict, reason)
@@ -256,6 +291,7 @@ class Ledger:
     def _announce_again(self, connection: Connection, trigger_id: int, effects: Effects) -> None:
         known = self._recent.get(trigger_id)
         if known is None:
+            self.flush(connection)
             row = connection.execute(
                 select(inspections.c.seq, inspections.c.verdict, inspections.c.reason).where(
                     inspections.c.trigger_id == trigger_id
@@ -284,6 +320,8 @@ class Ledger:
             "_early": self._early.copy(),
             "_recent": self._recent.copy(),
             "_open": self._open.copy(),
+            "_new_triggers": [],
+            "_new_inspections": [],
         }
 
     def restore(self, memory: dict[str, Any]) -> None:

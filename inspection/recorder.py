@@ -169,9 +169,11 @@ class RecorderProcess:
                 case NotInspected():
                     self._ledger.not_inspected(connection, message, effects)
                 case ShadowInspected():
+                    self._ledger.flush(connection)
                     effects.unmatched += not shadow_inspected(connection, message)
                 case LineStarted():
                     self._ledger.line_started(connection, message.line_epoch, message.at, effects)
+        self._ledger.flush(connection)
         outputs = [message for message in work.messages if isinstance(message, OutputDone)]
         if outputs:
             self._ledger.outputs(connection, outputs)

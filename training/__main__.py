@@ -1,12 +1,14 @@
-"""Command line: ``python -m training train``, ``evaluate``, ``check``, ``claims``, ``bench``, ``import`` and ``trainer``."""
+"""Command line: ``python -m training``, which ``station`` calls for all that needs torch."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -25,6 +27,9 @@ from training.design import DEADLINE_MS
 from training.errors import TrainingError
 from training.findings import document
 
+if TYPE_CHECKING:
+    from training.train import TrainedModel
+
 app = typer.Typer(help="Train and evaluate models from folders of images.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(bench.app, name="bench")
 Dataset = Annotated[
@@ -38,6 +43,10 @@ Deadline = Annotated[
     float, typer.Option(metavar="MS", min=1, help="Without --size: the time that a frame may take on this machine.")
 ]
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The station's configuration file.")]
+FalseRejectsOption = Annotated[
+    str, typer.Option(metavar="SHARE", help="Good parts that may be stopped at most; a twentieth of them may be failed.")
+]
+ConfidenceOption = Annotated[str, typer.Option(metavar="SHARE", help="How sure that has to be; the model says if it is.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result to FILE as JSON.")]
 
 
@@ -62,10 +71,8 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="anomalib's: passes over the images; else so many that a small set takes minutes.")
     ] = None,
-    false_rejects: Annotated[
-        str, typer.Option(metavar="SHARE", help="Good parts that may be stopped at most; a twentieth of them may be failed.")
-    ] = "2%",
-    confidence: Annotated[str, typer.Option(metavar="SHARE", help="How sure that has to be; the model says if it is.")] = "95%",
+    false_rejects: FalseRejectsOption = "2%",
+    confidence: ConfidenceOption = "95%",
     json: Json = None,
 ) -> None:
     """Train a model from good images alone (at least 10; 30 or more give steadier thresholds)."""
@@ -79,22 +86,57 @@ def train(
 
         wished = FalseRejects(read_share("--false-rejects", false_rejects), read_share("--confidence", confidence))
         STAGES, run = trainer(algorithm, size, deadline_ms, backbone, weights, licence, layers, epochs)  # noqa: N806
-    bar = Progress(TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
-    with bar:
-        tasks = {stage: bar.add_task(stage, total=None, start=False) for stage in STAGES}
+    with _stages(console, STAGES) as show:
+        images = withheld(good_images(dataset), report)
+        model = run(images, product, out, seed=seed, progress=show, false_rejects=wished)
+    _tell(console, model, json)
+    typer.echo(f"{model.path} {model.digest} trained on {model.metrics['images']:.0f} images in {model.seconds:.1f} s")
+
+
+@app.command()
+def extend(
+    artifact: Annotated[Path, typer.Argument(help="A model's artifact directory, as `station train` made it.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Images of good parts, in it or in its train/good.")],
+    false_rejects: FalseRejectsOption = "2%",
+    confidence: ConfidenceOption = "95%",
+    json: Json = None,
+) -> None:
+    """Add good images to a model in seconds, without those it was trained on; the result is stored beside it."""
+    os.nice(10)
+    console = Console(stderr=True)
+    with console.status("loading torch and anomalib"):
+        from training.calibration import FalseRejects
+        from training.dataset import images_in
+        from training.extend import STAGES
+        from training.extend import extend as add
+
+        wished = FalseRejects(read_share("--false-rejects", false_rejects), read_share("--confidence", confidence))
+    with _stages(console, STAGES) as show:
+        model = add(artifact, images_in(folder), artifact.resolve().parent, progress=show, false_rejects=wished)
+    _tell(console, model, json)
+    typer.echo(f"{model.path} {model.digest} knows {model.metrics['added']:.0f} more images, in {model.seconds:.1f} s")
+
+
+@contextmanager
+def _stages(console: Console, stages: Iterable[str]) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each stage; takes a stage, its steps that are done, and all of them."""
+    columns = TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console) as bar:
+        tasks = {stage: bar.add_task(stage, total=None, start=False) for stage in stages}
 
         def show(stage: str, done: int, steps: int) -> None:
             if not bar.tasks[tasks[stage]].started:
                 bar.start_task(tasks[stage])
             bar.update(tasks[stage], completed=done, total=steps)
 
-        images = withheld(good_images(dataset), report)
-        model = run(images, product, out, seed=seed, progress=show, false_rejects=wished)
+        yield show
+
+
+def _tell(console: Console, model: TrainedModel, json: Path | None) -> None:
     for name, reason in model.skipped.items():
         console.print(f"skipped {name}: {reason}", style="yellow", markup=False)
     _write(json, asdict(model))
     console.print(f"thresholds: {model.rule}", markup=False)
-    typer.echo(f"{model.path} {model.digest} trained on {model.metrics['images']:.0f} images in {model.seconds:.1f} s")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Command line: ``python -m training bench detection`` and ``bench training``: the station beside anomalib, in one run."""
+"""Command line: ``python -m training bench``: the station beside its limit and beside anomalib, in one run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
     from training.peers import Fit, Measured
+    from training.speed import Case
 
 app = typer.Typer(help="Compare the station with anomalib's algorithms on folders of images.", no_args_is_help=True)
 Datasets = Annotated[list[Path], typer.Argument(metavar="DATASET_DIR...", help="Folders in the MVTec-AD layout.")]
@@ -98,6 +99,50 @@ def training(
                 bar.advance(runs)
                 _write(json, size, measured)
     _show(fit_rows(measured), markdown)
+
+
+@app.command()
+def detector(
+    json: Json = None,
+    markdown: Markdown = None,
+    rounds: Annotated[int, typer.Option(min=4, metavar="N", help="Frames through every side, in turn.")] = 100,
+    size: Size = 320,
+) -> None:
+    """Time the detector from raw camera buffer to verdict beside bare inference, anomalib's inferencer and what Studio does."""
+    console = Console(stderr=True)
+    with console.status("loading torch and anomalib"):
+        from training.speed import SENSORS, measure
+    cases: list[Case] = []
+    with _bar(console) as bar:
+        for width, height, pixel_format in SENSORS:
+            task = bar.add_task(f"{width} × {height} {pixel_format.name}")
+
+            def show(done: int, steps: int, task: TaskID = task) -> None:
+                bar.update(task, completed=done, total=steps)
+
+            cases.append(measure(width, height, pixel_format, rounds, size, show))
+            _write(json, size, cases)
+    _show(speed_rows(cases), markdown)
+
+
+def speed_rows(cases: Sequence[Case]) -> list[Row]:
+    """The table's head and one row for each side of each sensor, with the ratio of medians to the station on as many cores."""
+    rows: list[Row] = [("sensor", "network", "side", "ms, median", "quartiles", "to the station", "scores differ by")]
+    for case in cases:
+        for name, side in case.sides.items():
+            own = case.sides["station, all cores" if name not in ("station", "bare inference") else "station"]
+            rows.append(
+                (
+                    f"{case.width} × {case.height} {case.pixel_format}",
+                    f"{case.network_width} × {case.network_height} {case.precision}",
+                    name,
+                    f"{side.ms:.1f}",
+                    f"{side.quartiles[0]:.1f} to {side.quartiles[1]:.1f}",
+                    f"{side.ms / own.ms:.2f}",
+                    f"{side.score_difference:.2%}",
+                )
+            )
+    return rows
 
 
 def detection_rows(measured: Sequence[Measured]) -> list[Row]:

@@ -19,18 +19,35 @@ def k_centre(points: torch.Tensor, count: int, first: int) -> torch.Tensor:
     """
     squares = points.square().sum(1)
     distances = _squared_distances(points, squares, torch.tensor([first])).squeeze(1)
-    selected = [first]
-    while len(selected) < min(count, len(points)):
-        batch = _next_centres(points, squares, distances, count - len(selected))
+    return _continued([first], points, squares, distances, min(count, len(points)), 0.0)
+
+
+def further_centres(points: torch.Tensor, known: torch.Tensor, count: int) -> torch.Tensor:
+    """Indices (int64, at most ``count``) of points, float32 (n, d), that greedy selection adds to the centres ``known``, (m, d).
+
+    It ends when all points are as near to a centre as the two nearest of ``known`` are to each other: that is how finely a
+    selection covers the points it was made from.
+    """
+    between = torch.cdist(known, known).fill_diagonal_(torch.inf)
+    distances = torch.cdist(points, known).amin(1).square()
+    return _continued([], points, points.square().sum(1), distances, min(count, len(points)), float(between.min().square()))
+
+
+def _continued(
+    selected: list[int], points: torch.Tensor, squares: torch.Tensor, distances: torch.Tensor, count: int, covered: float
+) -> torch.Tensor:
+    """The selection with further points while one is farther (squared) than ``covered`` and there are fewer than ``count``."""
+    while len(selected) < count:
+        batch = _next_centres(points, squares, distances, count - len(selected), covered)
         if not batch:
             break
         selected += batch
         distances = torch.minimum(distances, _squared_distances(points, squares, torch.tensor(batch)).amin(1))
         distances[batch] = 0.0
-    return torch.tensor(selected)
+    return torch.tensor(selected, dtype=torch.int64)
 
 
-def _next_centres(points: torch.Tensor, squares: torch.Tensor, distances: torch.Tensor, count: int) -> list[int]:
+def _next_centres(points: torch.Tensor, squares: torch.Tensor, distances: torch.Tensor, count: int, covered: float) -> list[int]:
     """The next centres that plain greedy would choose, as many as are certain without looking at all points again.
 
     Distances only shrink. While the farthest candidate is at least as far as the farthest other point was, it is the
@@ -45,7 +62,7 @@ def _next_centres(points: torch.Tensor, squares: torch.Tensor, distances: torch.
     while len(centres) < count:
         farthest = int(remaining.argmax())
         distance = float(remaining[farthest])
-        if distance <= 0.0 or (distance < others and centres):
+        if distance <= covered or (distance < others and centres):
             break
         centres.append(int(indices[farthest]))
         remaining = torch.minimum(remaining, between[:, farthest])

@@ -83,7 +83,17 @@ def good_images(dataset_dir: Path) -> list[TrainingImage]:
     folder = dataset_dir / "train" / "good"
     if not folder.is_dir():
         raise TrainingError(f"{dataset_dir} has no folder train/good; put the good images of the product there (MVTec-AD layout)")
-    paths = image_paths(folder)
+    return images_in(folder)
+
+
+def images_in(folder: Path) -> list[TrainingImage]:
+    """The images in ``folder/train/good`` if there is such a folder, else in ``folder``, by name.
+
+    Raises TrainingError if there are none.
+    """
+    inner = folder / "train" / "good"
+    folder = inner if inner.is_dir() else folder
+    paths = image_paths(folder) if folder.is_dir() else []
     if not paths:
         raise TrainingError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}); put the good images there")
     return [TrainingImage(path.name, file_sha256(path), partial(read_frame, path)) for path in paths]

@@ -19,7 +19,7 @@ from inspection.detector import computing_threads
 from inspection.preprocessing import network_input
 from training.backbone import LITE0
 from training.dataset import TrainingImage, good_images, labelled_images
-from training.design import sized
+from training.design import Design, sized
 from training.errors import TrainingError
 from training.evaluate import Figures, evaluate
 from training.export import CompiledFeatures
@@ -95,8 +95,10 @@ def measure(dataset_dir: Path, method: str, seed: int, longer_side: int, most: i
 
 
 def fits(dataset_dir: Path, longer_side: int, most: int | None, limit_s: float, progress: Callable[[str], None]) -> Iterator[Fit]:
-    """The station's fit, then that of anomalib's Patchcore on the same features: with the same bank and a coreset mended as
-    ``training.zoo.fitting`` mends it, and as it is published, with its default bank.
+    """The station's fit at one level, then that of anomalib's Patchcore on the same features.
+
+    The latter with the same bank and a coreset mended as ``training.zoo.fitting`` mends it, and as it is published, with its
+    default bank.
 
     anomalib works in a process of its own, which is ended after ``limit_s`` seconds.
     """
@@ -105,7 +107,7 @@ def fits(dataset_dir: Path, longer_side: int, most: int | None, limit_s: float, 
     patches, bank, bank_seconds = _own_bank(images, longer_side)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         seconds = _stopwatch()
-        model = train(images, product, Path(folder), design=sized(longer_side))
+        model = train(images, product, Path(folder), design=Design(longer_side))
         yield Fit(product, OURS, len(images), bank, bank_seconds, seconds(), True, _auroc(model.path, dataset_dir))
     for method, ratio, published in (
         ("anomalib, same bank, mended", (bank + 0.5) / patches, False),
@@ -131,7 +133,7 @@ def _own_bank(images: Sequence[TrainingImage], longer_side: int) -> tuple[int, i
     """Number of patches, size of the bank, and seconds for reading, features and bank, as the default recipe makes them."""
     seconds = _stopwatch()
     torch.set_num_threads(computing_threads())
-    design = sized(longer_side)
+    design = Design(longer_side)
     (features,) = level_features(LITE0, design)
     frames = (image.read() for image in images)
     first = next(frames)

@@ -66,13 +66,14 @@ def read_patches(
     design: Design,
     progress: Progress,
     precisions: Sequence[Precision] | None = None,
+    least: int = MIN_IMAGES,
 ) -> Patches:
     """Patch features of the images; those that cannot be read or come twice are skipped, with the reason.
 
-    Raises TrainingError if too few good images are usable.
+    Raises TrainingError if fewer than ``least`` good images are usable.
     """
     precisions = precisions or processor_precisions()
-    size, compiled = _compiled(images, levels, design, precisions)
+    size, compiled = _compiled(images, levels, design, precisions, least)
     wanted = thinned(images, min(MAX_IMAGES, MAX_BYTES // compiled.bytes_each))
     features: dict[Precision, list[list[torch.Tensor]]] = {precision: [[] for _ in levels] for precision in precisions}
     used: list[TrainingImage] = []
@@ -95,8 +96,8 @@ def read_patches(
                 collected.append(patches)
         used.append(image)
     progress("read", len(wanted), len(wanted))
-    if len(used) < MIN_IMAGES:
-        raise _too_few(len(used), len(images), skipped.values())
+    if len(used) < least:
+        raise _too_few(len(used), len(images), least, skipped.values())
     defects: dict[Precision, list[list[DefectPatches]]] = {precision: [[] for _ in levels] for precision in precisions}
     used_rejects: list[LabelledReject] = []
     for reject in rejects:
@@ -126,7 +127,11 @@ def thinned(images: Sequence[TrainingImage], limit: int) -> list[TrainingImage]:
 
 
 def _compiled(
-    images: Sequence[TrainingImage], levels: Sequence[PatchFeatures], design: Design, precisions: Sequence[Precision]
+    images: Sequence[TrainingImage],
+    levels: Sequence[PatchFeatures],
+    design: Design,
+    precisions: Sequence[Precision],
+    least: int,
 ) -> tuple[tuple[int, int], LevelFeatures]:
     """The network's input (width, height) for the first readable image, and the features for that size."""
     reasons = []
@@ -138,12 +143,12 @@ def _compiled(
             continue
         size = design.input_size(frame.width, frame.height)
         return size, LevelFeatures(levels, *size, precisions)
-    raise _too_few(0, len(images), reasons)
+    raise _too_few(0, len(images), least, reasons)
 
 
-def _too_few(usable: int, count: int, reasons: Iterable[str]) -> TrainingError:
+def _too_few(usable: int, count: int, least: int, reasons: Iterable[str]) -> TrainingError:
     return TrainingError(
-        f"{usable} of {count} images are usable, at least {MIN_IMAGES} good images are needed; {'; '.join(reasons) or 'add more'}"
+        f"{usable} of {count} images are usable, at least {least} good images are needed; {'; '.join(reasons) or 'add more'}"
     )
 
 

@@ -35,6 +35,7 @@ from training.design import SMALL, Design
 from training.errors import ParityError
 from training.export import check_parity, export
 from training.known_defects import KnownDefects, LabelledReject, defect_classes, learn
+from training.memory import pack
 from training.network import (
     ImageDistance,
     Level,
@@ -171,7 +172,7 @@ def train(
 def level_features(backbone: Backbone, design: Design) -> list[PatchFeatures]:
     """The feature networks of a design's levels, the largest first."""
     return [
-        PatchFeatures(patchcore(replace(backbone, layers=design.layers_at(level))), backbone.mean, backbone.std, level)
+        PatchFeatures(patchcore(replace(backbone, layers=design.layers)), backbone.mean, backbone.std, level)
         for level in range(design.levels)
     ]
 
@@ -213,13 +214,21 @@ def _candidate(
     of_patches = combined(level_distances, units)
     scale, exponent = whole_image_scale(of_patches, image_distances)
 
-    progress("export", 0, 1)
     network_levels = [
         Level(features, bank, places, *unit, known)
         for features, bank, unit, (places, known) in zip(levels, banks, units, parts, strict=True)
     ]
     network = ScoringNetwork(network_levels, mean_features(exact), scale, exponent)
-    files = export(network, patches.width, patches.height)
+    files, parity = exported(network, patches, precision, progress)
+    return _Candidate(files, np.maximum(of_patches, scale * image_distances**exponent), parity)
+
+
+def exported(
+    network: ScoringNetwork, patches: Patches, precision: Precision, progress: Progress
+) -> tuple[dict[str, bytes], artifact.Parity]:
+    """Files of the network, and how they compare with it. Raises ParityError if the exported network scores differently."""
+    progress("export", 0, 1)
+    files = export(network, patches.width, patches.height) | {artifact.MEMORY: pack(network)}
     progress("export", 1, 1)
 
     progress("parity", 0, 1)
@@ -231,7 +240,7 @@ def _candidate(
     ]
     parity = check_parity(network, files, precision, mirrored)
     progress("parity", 1, 1)
-    return _Candidate(files, np.maximum(of_patches, scale * image_distances**exponent), parity)
+    return files, parity
 
 
 def select_bank(features: torch.Tensor, seed: int, count: int, images: NDArray[np.int64] | None = None) -> torch.Tensor:

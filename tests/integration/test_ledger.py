@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from inspection.ledger import Effects, Ledger
 from inspection.messages import Inspected, NotInspected, OutputDone, Ticket
 from inspection.records.database import migrate, open_engine
 from inspection.records.queries import lot_summary
-from inspection.records.tables import faults, images, inspections, triggers
+from inspection.records.tables import faults, images, inspections, parts, triggers
 
 
 def ticket(trigger_id: int, *, serial: str | None = None, line_epoch: int = 1, age_ms: float = 0) -> Ticket:
@@ -94,7 +95,9 @@ def apply(engine: Engine, ledger: Ledger, *messages: object) -> Effects:
             elif isinstance(message, NotInspected):
                 ledger.not_inspected(connection, message, effects)
             elif isinstance(message, OutputDone):
+                ledger.flush(connection)
                 ledger.outputs(connection, [message])
+        ledger.flush(connection)
     return effects
 
 
@@ -187,6 +190,7 @@ def test_a_new_line_closes_what_the_former_left_open_and_its_tickets_count_no_mo
     effects = Effects()
     with engine.begin() as connection:
         ledger.line_started(connection, 2, time.time(), effects)
+        ledger.flush(connection)
     assert rows(engine) == [(1, "pass", None), (2, "not_inspected", "line_down")]
     apply(engine, ledger, ticket(3, line_epoch=1))
     assert ledger.last_trigger_id == 2
@@ -196,6 +200,26 @@ def test_attempts_of_a_serial_are_counted(engine: Engine, ledger: Ledger) -> Non
     apply(engine, ledger, *(ticket(number, serial="S") for number in (1, 2, 3)), *(inspected(number) for number in (1, 2, 3)))
     with engine.connect() as connection:
         assert connection.execute(select(inspections.c.attempt).order_by(inspections.c.seq)).scalars().all() == [1, 2, 3]
+
+
+def test_a_batch_is_written_together_and_still_numbers_attempts_and_names_in_order(engine: Engine, ledger: Ledger) -> None:
+    apply(engine, ledger, ticket(1, serial="A"), inspected(1))
+    again = msgspec.structs.replace(ticket(2, serial="A"), request_id="r1-1")
+    twice = msgspec.structs.replace(ticket(4, serial="B"), request_id="r1-3")
+    effects = apply(
+        engine, ledger, again, ticket(3, serial="B"), inspected(3), twice, inspected(2, Verdict.FAIL), given_up(4), inspected(4)
+    )
+    assert [trigger_id for _, trigger_id, _, _ in effects.recorded] == [3, 2, 4]
+    with engine.connect() as connection:
+        attempts = connection.execute(
+            select(inspections.c.trigger_id, inspections.c.attempt, inspections.c.late_verdict).order_by(inspections.c.trigger_id)
+        ).all()
+        names = connection.execute(select(triggers.c.request_id).order_by(triggers.c.trigger_id)).scalars().all()
+        counted = connection.execute(select(parts.c.serial, parts.c.attempts).order_by(parts.c.serial)).all()
+    # The verdict on 4 came after it was given up, in the same batch.
+    assert [tuple(row) for row in attempts] == [(1, 1, None), (2, 2, None), (3, 1, None), (4, 2, "pass")]
+    assert names == ["r1-1", "r1-1#2", "r1-3", "r1-3#4"]
+    assert [tuple(row) for row in counted] == [("A", 2), ("B", 2)]
 
 
 def test_outputs_reconcile(engine: Engine, ledger: Ledger) -> None:
@@ -211,6 +235,8 @@ def test_a_failed_commit_can_be_applied_again(engine: Engine, ledger: Ledger) ->
     with engine.connect() as connection:
         ledger.ticket(connection, ticket(1), Effects())
         ledger.inspected(connection, inspected(1), Effects())
+        ledger.flush(connection)
+        ledger.ticket(connection, ticket(2), Effects())
         connection.rollback()
     ledger.restore(memory)
     assert rows(engine) == []
@@ -267,6 +293,7 @@ def test_any_order_of_messages_and_crashes_keeps_one_row_per_trigger(
             epoch += 1
             with engine.begin() as connection:
                 ledger.line_started(connection, epoch, time.time(), effects)
+                ledger.flush(connection)
             sent = ledger.last_trigger_id
         for _, trigger_id, verdict, _ in effects.recorded:
             # What was announced once is never announced otherwise: the line may have accepted the part.
@@ -294,6 +321,7 @@ def test_a_verdict_for_a_dead_line_never_decides_the_part_that_got_its_number(en
     effects = Effects()
     with engine.begin() as connection:
         ledger.line_started(connection, 2, time.time(), effects)
+        ledger.flush(connection)
     assert len(effects.to_release) == 1
     effects = apply(engine, ledger, ticket(2, line_epoch=2), inspected(2, camera_epoch=7))
     assert effects.recorded == []

@@ -27,11 +27,15 @@ def test_no_candidate_enlarges_the_frame() -> None:
         assert max(sides) <= width
 
 
-def test_a_better_design_is_taken_and_among_equals_the_faster() -> None:
-    slow, fast, poor = Trial(sized(640), 40.0, 0.905), Trial(sized(448), 20.0, 0.9), Trial(sized(320), 10.0, 0.8)
+def test_a_larger_input_is_looked_at_halved_too_until_it_is_small() -> None:
+    assert [sized(side).levels for side in (160, 320, 321, 640, 641, 960)] == [1, 1, 2, 2, 3, 3]
+
+
+def test_a_better_design_is_taken_and_among_equals_the_larger() -> None:
+    large, small, poor = Trial(sized(640), 40.0, 0.89), Trial(sized(480), 20.0, 0.9), Trial(sized(320), 10.0, 0.8)
     too_slow = Trial(sized(960), 90.0, None)
-    assert best([poor, fast, slow, too_slow], 50.0) == fast
-    assert best([poor, fast, Trial(sized(640), 40.0, 0.95), too_slow], 50.0).design == sized(640)
+    assert best([poor, small, large, too_slow], 50.0) == large
+    assert best([poor, Trial(sized(480), 20.0, 0.95), large, too_slow], 50.0).design == sized(480)
     with pytest.raises(TrainingError, match=r"within 5 ms .* the fastest takes 90\.0 ms"):
         best([too_slow], 5.0)
 

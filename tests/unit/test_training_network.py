@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from training.backbone import LITE0, patchcore, timm_names
-from training.design import FINE_LAYERS
 from training.errors import TrainingError
-from training.network import ImageDistance, Level, PatchDistance, PatchFeatures, ScoringNetwork, mean_features
+from training.network import ImageDistance, Level, PatchDistance, PatchFeatures, ScoringNetwork, mean_features, strangest_patches
 
 
 def test_torchvision_imports_with_the_installed_torch() -> None:
@@ -67,15 +66,24 @@ def test_distances_are_those_of_anomalib() -> None:
     with torch.inference_mode():
         features = PatchFeatures(model, LITE0.mean, LITE0.std)
         patches = features(images)
-        anomaly_map, scores = ScoringNetwork(
-            [Level(features, bank, torch.ones(8, 12))], mean_features(patches), scale=1.0, exponent=1.0
-        )(images)
+        level = Level(features, bank, torch.ones(8, 12))
+        level.distance = PatchDistance(bank, directions=152)
+        anomaly_map, scores = ScoringNetwork([level], mean_features(patches), scale=1.0, exponent=1.0)(images)
         model.train()  # as anomalib collects patches: the forward pass then returns them
         expected = model((images - LITE0.mean) / LITE0.std)
         distances, _ = model.nearest_neighbors(expected, n_neighbors=1)
     assert torch.allclose(patches.reshape(-1, 152), expected, atol=1e-5)
     assert torch.allclose(anomaly_map.flatten(), distances.flatten(), rtol=1e-4)
-    assert torch.allclose(scores, anomaly_map.flatten(1).topk(3).values.mean(1))
+    assert torch.allclose(scores, strangest_patches(anomaly_map.squeeze(1)))
+
+
+def test_a_score_counts_the_strangest_one_ten_and_hundred_patches_alike() -> None:
+    patches = torch.ones(1, 20, 20)
+    assert strangest_patches(patches).item() == pytest.approx(1.0)
+    patches[0, 3, 4] = 11.0
+    assert strangest_patches(patches).item() == pytest.approx((11.0 * 2.0 * 1.1) ** (1 / 3))
+    assert strangest_patches(patches[:, :5, :5]).item() == pytest.approx((11.0 * 2.0 * (35 / 25)) ** (1 / 3))
+    assert strangest_patches(torch.zeros(1, 4, 4)).item() < 1e-5
 
 
 def test_distance_is_to_the_nearest() -> None:
@@ -83,6 +91,15 @@ def test_distance_is_to_the_nearest() -> None:
     vectors = torch.tensor([[3.0, 4.0], [10.0, 1.0]])
     for distance in (PatchDistance(bank), ImageDistance(bank)):
         assert distance(vectors).tolist() == pytest.approx([5.0, 1.0], abs=1e-5)
+
+
+def test_distances_count_along_the_directions_in_which_the_bank_varies_most() -> None:
+    generator = torch.Generator().manual_seed(0)
+    bank = torch.randn(200, 3, generator=generator) * torch.tensor([1.0, 10.0, 0.01])
+    strange = bank[0] + torch.tensor([0.0, 0.0, 5.0])
+    assert PatchDistance(bank, directions=3)(strange).item() == pytest.approx(5.0, rel=0.05)
+    assert PatchDistance(bank, directions=2)(strange).item() < 0.5
+    assert PatchDistance(bank, directions=2)(torch.tensor([9.0, 0.0, 0.0])).item() > 4.0
 
 
 def test_what_no_patch_shows_raises_the_score_through_the_whole_image() -> None:
@@ -98,18 +115,6 @@ def test_what_no_patch_shows_raises_the_score_through_the_whole_image() -> None:
     assert far.tolist() == pytest.approx([2.0 * 152**0.25] * 2, rel=1e-3)
 
 
-def test_finer_layers_are_averaged_onto_the_grid_of_patches() -> None:
-    fine = PatchFeatures(patchcore(replace(LITE0, layers=FINE_LAYERS)), LITE0.mean, LITE0.std)
-    coarse = PatchFeatures(patchcore(LITE0), LITE0.mean, LITE0.std)
-    images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(2))
-    with torch.inference_mode():
-        patches = fine(images)
-        first = fine.model.feature_pooler(fine.model.feature_extractor((images - LITE0.mean) / LITE0.std)["blocks.1"])
-        assert patches.shape == (1, 8, 12, 176)
-        assert torch.allclose(patches[0, 3, 5, :24], first[0, :, 6:8, 10:12].mean((1, 2)), atol=1e-5)
-        assert torch.allclose(patches[..., 24:], coarse(images), atol=1e-5)
-
-
 def test_a_level_below_sees_the_image_halved_and_the_largest_level_in_common_units_decides() -> None:
     images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3))
     large, small = (PatchFeatures(patchcore(LITE0), LITE0.mean, LITE0.std, level) for level in (0, 1))
@@ -119,8 +124,10 @@ def test_a_level_below_sees_the_image_halved_and_the_largest_level_in_common_uni
         bank = torch.zeros(2, 152)
         strange = Level(small, bank, torch.ones(4, 6), scale=100.0, exponent=0.5)
         levels = [Level(large, bank, torch.ones(8, 12)), strange]
+        for level in levels:
+            level.distance = PatchDistance(bank, directions=152)
         anomaly_map, score = ScoringNetwork(levels, mean_features(small(images)), scale=1.0, exponent=1.0)(images)
         expected = 100.0 * small(images).square().sum(-1).sqrt().sqrt()
     assert anomaly_map.shape == (1, 1, 8, 12)
-    assert score.item() == pytest.approx(expected.flatten().topk(3).values.mean().item(), rel=1e-4)
-    assert anomaly_map.max().item() <= expected.max().item() * (1 + 1e-4)
+    assert score.item() == pytest.approx(strangest_patches(expected).item(), rel=1e-4)
+    assert strangest_patches(anomaly_map.squeeze(1)).item() == pytest.approx(score.item(), rel=1e-4)

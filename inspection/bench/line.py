@@ -1,0 +1,366 @@
+"""``station bench line``: the real processes on simulated cameras, beside bare inference of the same network.
+
+The limit is measured alone, before the station starts and after it has stopped. The highest rate is that of a conveyor which
+brings the next part as soon as fewer than a few are between trigger and result; then parts come at fixed rates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import msgspec
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from cameras.bus import Bus
+from cameras.frame import Frame, PixelFormat
+from cameras.simulator.control import SimulatedCamera
+from cameras.simulator.scenes import render, write_dataset
+from inspection import config as configuration
+from inspection.artifact import read_artifact, write_artifact
+from inspection.cell import Cell, CellPart, Outcome
+from inspection.config import Config, prepare_directories
+from inspection.deploying import deploy_artifact
+from inspection.detector import CompiledNetwork, computing_threads
+from inspection.domain import Verdict
+from inspection.errors import StationError
+from inspection.messages import CellMessage
+from inspection.preprocessing import network_input
+from inspection.records.database import migrate, open_engine
+from inspection.records.tables import inspections
+from inspection.starting import close_lots, free_port, open_lots, running_station
+
+PRODUCT = "flange"
+RATES = (25, 50, 100)
+CAMERAS = (1, 2, 4)
+IN_FLIGHT = 4
+"""Parts of one camera between trigger and result while the highest rate is measured: enough that the inspector never waits."""
+_GOOD_IMAGES, _SCENES, _DEFECT_EVERY = 20, 16, 8
+_DEADLINE_MS = 2_000.0
+_ROUNDS, _WARM_UP = 60, 5
+_STAGES = ("expose", "transfer", "queue", "preprocess", "infer", "regions", "record")
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    width: int
+    height: int
+    pixel_format: str
+
+    @property
+    def color(self) -> bool:
+        return self.pixel_format != "Mono8"
+
+    def __str__(self) -> str:
+        return f"{self.width} × {self.height} {self.pixel_format}"
+
+
+SENSORS = (Sensor(1280, 1024, "BayerRG8"), Sensor(1280, 1024, "Mono8"), Sensor(2448, 2048, "Mono8"))
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Milliseconds."""
+
+    p50: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of one process over one run: processor seconds per second, and the most memory it held since it started."""
+
+    cpu_share: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineRun:
+    """One stretch of parts. ``wanted_parts_per_s`` is None for the highest rate. ``lost`` counts parts that ended without a
+    verdict, by reason. ``durable`` is from trigger to durable verdict; ``stages`` add up to it for each part.
+    """
+
+    wanted_parts_per_s: float | None
+    parts: int
+    parts_per_s: float
+    lost: dict[str, int]
+    durable: Quantiles | None
+    stages: dict[str, Quantiles]
+    processes: dict[str, Usage]
+
+
+@dataclass(frozen=True, slots=True)
+class LineCase:
+    """One sensor and number of cameras. Limits are parts per second of bare inference, alone: on as many threads as the inspector
+    computes with, and on all cores. ``ratio`` is the highest rate to the first, ``ratio_all_cores`` to the second."""
+
+    sensor: Sensor
+    cameras: int
+    network: tuple[int, int]
+    precision: str
+    limit_parts_per_s: float
+    limit_all_cores_parts_per_s: float
+    max_parts_per_s: float
+    ratio: float
+    ratio_all_cores: float
+    runs: tuple[LineRun, ...]
+
+
+def measure(
+    directory: Path, sensor: Sensor, cameras: int, seconds: float, rates: Sequence[float], progress: Callable[[str], None]
+) -> LineCase:
+    """Measure one case; ``directory`` keeps the model for the next time. StationError if no model can be trained."""
+    progress("model")
+    model = _model(directory, sensor)
+    scenes = [
+        CellPart(
+            "",
+            "",
+            _shown(render(f"S{number}", 5_000 + number, _defect(number), 0.7, sensor.width, sensor.height).pixels, sensor),
+            _defect(number),
+        )
+        for number in range(_SCENES)
+    ]
+    with ExitStack() as stack:
+        progress("limit")
+        limits = [_limits(model, sensor, scenes)]
+        # Under the data directory, whose disk is the one to measure.
+        run_dir = Path(stack.enter_context(TemporaryDirectory(prefix="run-", dir=directory)))
+        config_path = _write_config(run_dir, sensor, cameras)
+        config = configuration.load(config_path)
+        prepare_directories(config)
+        simulated = [_simulated(config, camera.serial, sensor) for camera in config.cameras]
+        for camera in simulated:
+            stack.callback(camera.close)
+        migrate(open_engine(config.database_url))
+        _deploy(config, model)
+        runs = []
+        with running_station(config, config_path) as station:
+            progress("highest rate")
+            highest = _run(config, station, simulated, scenes, None, seconds)
+            runs.append(highest)
+            for rate in rates:
+                progress(f"{rate:g} parts/s")
+                runs.append(_run(config, station, simulated, scenes, rate, seconds))
+        progress("limit")
+        limits.append(_limits(model, sensor, scenes))
+    manifest = read_artifact(model).manifest
+    limit, limit_all = (median(values) for values in zip(*limits, strict=True))
+    return LineCase(
+        sensor,
+        cameras,
+        (manifest.preprocessing.width, manifest.preprocessing.height),
+        manifest.parity.precision,
+        limit,
+        limit_all,
+        highest.parts_per_s,
+        highest.parts_per_s / limit,
+        highest.parts_per_s / limit_all,
+        tuple(runs),
+    )
+
+
+def _defect(number: int) -> str | None:
+    return "scratch" if number % _DEFECT_EVERY == _DEFECT_EVERY - 1 else None
+
+
+def _shown(pixels: NDArray[np.uint8], sensor: Sensor) -> NDArray[np.uint8]:
+    return np.repeat(pixels[..., None], 3, axis=2) if sensor.color else pixels
+
+
+def _model(directory: Path, sensor: Sensor) -> Path:
+    """A model of rendered parts at this sensor's size, in the smallest design; trained once."""
+    home = directory / f"{sensor.width}x{sensor.height}"
+    report = home / "training.json"
+    if not report.exists():
+        dataset = home / "dataset"
+        if not dataset.exists():
+            write_dataset(dataset, 0, good=_GOOD_IMAGES, test_good=0, per_defect=0, width=sensor.width, height=sensor.height)
+        command = [sys.executable, "-m", "training", "train", str(dataset), "--out", str(home / "models"), "--size", "320"]
+        done = subprocess.run(
+            [*command, "--product", PRODUCT, "--json", str(report)], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise StationError(f"no model could be trained: {done.stderr.strip()[-500:]}")
+    return Path(msgspec.json.decode(report.read_bytes())["path"])
+
+
+def _limits(model: Path, sensor: Sensor, scenes: Sequence[CellPart]) -> tuple[float, float]:
+    """Parts per second of bare inference: on the inspector's threads, on all cores. In turn, so that noise meets both."""
+    artifact = read_artifact(model)
+    preprocessing, precision = artifact.manifest.preprocessing, artifact.manifest.parity.precision
+    pixels = np.asarray(scenes[0].pixels)
+    frame = Frame(pixels, PixelFormat.RGB8 if sensor.color else PixelFormat.Mono8, frame_id=1, timestamp_ns=0, received_ns=0)
+    tensor = network_input(frame, preprocessing.width, preprocessing.height)
+    cores = len(os.sched_getaffinity(0))
+    networks = [CompiledNetwork(artifact.files, precision, threads) for threads in (computing_threads(), cores)]
+    times: list[list[float]] = [[], []]
+    for number in range(_ROUNDS):
+        for network, of_network in zip(networks, times, strict=True):
+            started = time.perf_counter()
+            network.infer(tensor)
+            if number >= _WARM_UP:
+                of_network.append(time.perf_counter() - started)
+    return 1 / median(times[0]), 1 / median(times[1])
+
+
+def _write_config(directory: Path, sensor: Sensor, cameras: int) -> Path:
+    path = directory / "station.toml"
+    names = [f"camera{number + 1}" for number in range(cameras)]
+    each = "\n".join(
+        f"""
+[[cameras]]
+name = "{name}"
+serial = "BENCH{name}"
+ring_slots = 64
+
+[cameras.features]
+PixelFormat = "{sensor.pixel_format}"
+TriggerMode = "On"
+TriggerSource = "Line1"
+ExposureTime = 1000.0
+AcquisitionFrameRate = 500.0
+ChunkModeActive = true
+
+[[products]]
+part_number = "{PRODUCT}-{name}"
+camera = "{name}"
+deadline_ms = {_DEADLINE_MS}
+"""
+        for name in names
+    )
+    head = '[station]\nname = "bench"\ndata_dir = "."\n'
+    tail = f"\n[line]\nexpose_window_ms = 1000\n\n[web]\nport = {free_port(8090)}\n"
+    path.write_text(head + each + tail, encoding="utf-8")
+    return path
+
+
+def _simulated(config: Config, serial: str, sensor: Sensor) -> SimulatedCamera:
+    return SimulatedCamera.create(config.simulator_dir, serial, sensor.width, sensor.height, sensor.color)
+
+
+def _deploy(config: Config, model: Path) -> None:
+    """One model for each camera's product, of the same network."""
+    artifact = read_artifact(model)
+    for product in config.products:
+        manifest = msgspec.structs.replace(artifact.manifest, product=product.part_number)
+        path, _ = write_artifact(config.models_dir, manifest, artifact.files)
+        deploy_artifact(config, path, product.part_number, "bench", "benchmark", override="what is measured is the line")
+
+
+def _run(
+    config: Config,
+    station: subprocess.Popen[bytes],
+    simulated: Sequence[SimulatedCamera],
+    scenes: Sequence[CellPart],
+    rate: float | None,
+    seconds: float,
+) -> LineRun:
+    """Parts for so many seconds, shared out to all cameras."""
+    lots = {
+        camera.name: f"{camera.name}-{hashlib.sha256(str(time.time()).encode()).hexdigest()[:8]}" for camera in config.cameras
+    }
+    for name, lot in lots.items():
+        open_lots(config, [lot], f"{PRODUCT}-{name}")
+    cells = [
+        Cell(Bus(config.run_dir, f"cell-{camera.name}", CellMessage), handle, camera.name, _DEADLINE_MS)
+        for camera, handle in zip(config.cameras, simulated, strict=True)
+    ]
+    outcomes: list[Outcome] = []
+    for cell in cells:
+        cell.on_outcome = outcomes.append
+    before = _processor_seconds(station.pid)
+    started = time.monotonic()
+    threads = []
+    for cell in cells:
+        parts = _until(started + seconds, lots[cell.camera_name], scenes)
+        arguments = (parts, 1_000.0, IN_FLIGHT) if rate is None else (parts, rate / len(cells))
+        threads.append(threading.Thread(target=cell.run, args=arguments))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.monotonic() - started
+    used = {
+        name: Usage((spent - before.get(name, (0.0, 0))[0]) / took, peak)
+        for name, (spent, peak) in _processor_seconds(station.pid).items()
+    }
+    for cell in cells:
+        cell.bus.close()
+    close_lots(config, lots.values())
+    return _line_run(config, list(lots.values()), outcomes, rate, took, used)
+
+
+def _until(end: float, lot: str, scenes: Sequence[CellPart]) -> Iterator[CellPart]:
+    for number, scene in enumerate(cycle(scenes)):
+        if time.monotonic() >= end:
+            return
+        yield CellPart(lot, f"{lot}-{number}", scene.pixels, scene.defect)
+
+
+def _line_run(
+    config: Config, lots: list[str], outcomes: Sequence[Outcome], rate: float | None, took: float, used: dict[str, Usage]
+) -> LineRun:
+    engine = open_engine(config.database_url, read_only=True)
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(inspections.c.trigger_id, inspections.c.timings_ms).where(inspections.c.lot.in_(lots))
+        ).all()
+    engine.dispose()
+    timings = {row.trigger_id: row.timings_ms for row in rows}
+    inspected = [each for each in outcomes if each.verdict not in (None, Verdict.NOT_INSPECTED)]
+    durable = [each.durable_ms for each in inspected if each.durable_ms is not None]
+    stages: dict[str, list[float]] = {name: [] for name in _STAGES}
+    for each in inspected:
+        of_part = timings.get(each.trigger_id) if each.trigger_id is not None else None
+        if of_part and each.durable_ms is not None:
+            for name in _STAGES[:-1]:
+                stages[name].append(of_part[name])
+            stages["record"].append(each.durable_ms - of_part["total"])
+    lost = Counter(str(each.reason) if each.exposed else "not exposed" for each in outcomes if each not in inspected)
+    return LineRun(
+        rate,
+        len(outcomes),
+        len(inspected) / took,
+        dict(lost),
+        _quantiles(durable),
+        {name: quantiles for name, values in stages.items() if (quantiles := _quantiles(values)) is not None},
+        used,
+    )
+
+
+def _quantiles(values: Sequence[float]) -> Quantiles | None:
+    if not values:
+        return None
+    p50, p99 = np.quantile(values, (0.5, 0.99))
+    return Quantiles(float(p50), float(p99), float(max(values)))
+
+
+def _processor_seconds(manager: int) -> dict[str, tuple[float, int]]:
+    """Processor seconds and peak memory in bytes of each process of the station, by its name."""
+    found = {}
+    for process in psutil.Process(manager).children(recursive=True):
+        arguments = process.cmdline()
+        if arguments[1:2] == ["-m"] and len(arguments) > 4:
+            name = arguments[4] if arguments[3] == "process" else arguments[3]
+            times = process.cpu_times()
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+            peak = int(status.split("VmHWM:", 1)[1].split(maxsplit=1)[0]) * 1024
+            found[name] = (times.user + times.system, peak)
+    return found

@@ -1,0 +1,184 @@
+"""``station bench``: every benchmark, each with its limit or its peer beside it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.status import Status
+from rich.table import Table
+
+from inspection.cli_options import PASS_ON, run_or_explain
+
+app = typer.Typer(help="Measure the station beside its limit and its peers.", no_args_is_help=True)
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures to FILE as JSON.")]
+Data = Annotated[Path, typer.Option(metavar="DIR", help="Where models and records are kept for the next time.")]
+BENCH_DIR = Path("data/bench")
+
+
+@app.command(context_settings=PASS_ON)
+def detection(context: typer.Context) -> None:
+    """Accuracy beside anomalib's algorithms; see `station bench detection --help`."""
+    _in_training("detection", context)
+
+
+@app.command(context_settings=PASS_ON)
+def training(context: typer.Context) -> None:
+    """Time to train beside anomalib's Patchcore; see `station bench training --help`."""
+    _in_training("training", context)
+
+
+@app.command(context_settings=PASS_ON)
+def detector(context: typer.Context) -> None:
+    """Time to inspect beside bare inference and anomalib; see `station bench detector --help`."""
+    _in_training("detector", context)
+
+
+def _in_training(name: str, context: typer.Context) -> None:
+    # Another process, because torch is imported nowhere else.
+    os.execv(sys.executable, [sys.executable, "-m", "training", "bench", name, *context.args])  # noqa: S606
+
+
+@app.command()
+def line(
+    seconds: Annotated[float, typer.Option(min=1, help="Of every stretch of parts.")] = 20.0,
+    json: Json = None,
+    data: Data = BENCH_DIR,
+    rates: Annotated[str, typer.Option(metavar="A,B", help="Parts per second.")] = "25,50,100",
+    cameras: Annotated[str, typer.Option(metavar="A,B", help="Numbers of cameras, for the first sensor size.")] = "1,2,4",
+) -> None:
+    """The whole line on simulated cameras: highest rate and latency, beside bare inference of the same network."""
+    from inspection.bench.line import SENSORS, LineCase, measure
+
+    head = ("sensor", "cameras", "wanted /s", "parts /s", "lost", "p50 ms", "p99 ms", "max ms", "of bare inference")
+
+    def action() -> None:
+        console = Console(stderr=True)
+        wanted = [float(rate) for rate in rates.split(",")]
+        several = [int(number) for number in cameras.split(",") if int(number) > 1]
+        cases: list[LineCase] = []
+        for sensor, number in [(sensor, 1) for sensor in SENSORS] + [(SENSORS[1], number) for number in several]:
+            with console.status("") as status:
+
+                def show(step: str, what: str = f"{sensor}, {number} cameras", status: Status = status) -> None:
+                    status.update(f"{what}: {step}")
+
+                cases.append(measure(data.resolve(), sensor, number, seconds, wanted, show))
+            _write(json, {"cases": [asdict(case) for case in cases]})
+        _show(head, _line_rows(cases))
+
+    run_or_explain(action)
+
+
+@app.command()
+def images(
+    json: Json = None,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Frames through every encoder.")] = 15,
+    photographs: Annotated[Path | None, typer.Option(metavar="DIR", help="Also a photograph of this folder.")] = None,
+) -> None:
+    """What a frame of each class costs to keep, with the station's encoder beside others."""
+    from inspection.bench.images import measure
+
+    def action() -> None:
+        with Console(stderr=True).status("") as status:
+            measured = list(measure(rounds, photographs, status.update))
+        _write(json, {"encodings": [asdict(each) for each in measured]})
+        head = ("frames", "encoder", "encode, CPU ms", "decode, CPU ms", "MB/s", "size, share", "lossless")
+        _show(
+            head,
+            [
+                (
+                    *(each.frames, each.encoder, f"{each.encode_ms:.1f}", f"{each.decode_ms:.1f}"),
+                    *(f"{each.mb_per_s:.0f}", f"{each.ratio:.3f}", "yes" if each.lossless else "no"),
+                )
+                for each in measured
+            ],
+        )
+
+    run_or_explain(action)
+
+
+@app.command()
+def records(
+    rows: Annotated[
+        int, typer.Option(min=10_000, metavar="N", help="The most inspections; also 10^5, 10^6 … below it.")
+    ] = 1_000_000,
+    json: Json = None,
+    data: Data = BENCH_DIR,
+    postgresql: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Also on this server, in databases of its own: postgresql://user@host/postgres."),
+    ] = None,
+) -> None:
+    """Durable inserts and every kind of read, and how they grow with the number of inspections."""
+    from inspection.bench.records import RecordsCase, measure, postgresql_url, sizes, sqlite_url
+
+    def action() -> None:
+        cases: list[RecordsCase] = []
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            for size in sizes(rows):
+                urls = [sqlite_url(data.resolve(), size)] + ([postgresql_url(postgresql, size)] if postgresql else [])
+                for url in urls:
+                    task = bar.add_task("")
+
+                    def show(step: str, done: int, steps: int, task: TaskID = task, what: str = url.split(":")[0]) -> None:
+                        bar.update(task, description=f"{what}, {step}", completed=done, total=steps)
+
+                    cases.append(measure(url, size, show))
+                    _write(json, {"cases": [asdict(case) for case in cases]})
+        reads = list(cases[0].reads)
+        table = [
+            (
+                *(case.database, f"{case.rows:,}", f"{case.grouped_per_s:,.0f}", f"{case.alone.p50:.1f}, {case.alone.p99:.1f}"),
+                *(f"{case.reads[name].p50:.1f}, {case.reads[name].p99:.1f}" for name in reads),
+            )
+            for case in cases
+        ]
+        _show(("database", "rows", "inserts/s, grouped", "one alone, ms", *(f"{name}, ms" for name in reads)), table)
+        typer.echo("ms are p50, p99")
+
+    run_or_explain(action)
+
+
+def _line_rows(cases: list[Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for case in cases:
+        for run in case.runs:
+            durable = run.durable
+            times = ("–",) * 3 if durable is None else tuple(f"{value:.1f}" for value in (durable.p50, durable.p99, durable.max))
+            highest = run.wanted_parts_per_s is None
+            ratio = f"{case.ratio:.2f}, all cores {case.ratio_all_cores:.2f}" if highest else ""
+            wanted = "highest" if highest else f"{run.wanted_parts_per_s:g}"
+            rows.append(
+                (
+                    str(case.sensor),
+                    str(case.cameras),
+                    wanted,
+                    f"{run.parts_per_s:.1f}",
+                    str(sum(run.lost.values())),
+                    *times,
+                    ratio,
+                )
+            )
+    return rows
+
+
+def _show(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _write(path: Path | None, figures: dict[str, Any]) -> None:
+    if path is not None:
+        document = {"cores": len(os.sched_getaffinity(0)), **figures}
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")

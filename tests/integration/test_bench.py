@@ -1,0 +1,96 @@
+"""Every benchmark in seconds: that it works, that what it compares is the same work, and that nothing it reports is made up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from cameras.frame import PixelFormat
+from inspection.bench import images, line, records
+from inspection.records.database import open_engine
+from inspection.records.queries import lot_summary
+from training import speed
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_records_are_made_once_and_measured(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if database == "sqlite":
+        url = records.sqlite_url(tmp_path, 20_000)
+    else:
+        server: Engine = request.getfixturevalue("postgresql_server")
+        url = records.postgresql_url(server.url.set(drivername="postgresql").render_as_string(hide_password=False), 20_000)
+    steps: list[str] = []
+    first = records.measure(url, 20_000, lambda step, done, of: steps.append(step))
+    assert list(dict.fromkeys(steps)) == ["rows", "inserts", "reads"]
+    assert (first.database, first.rows) == (database, 20_000)
+    assert first.grouped_per_s > 1_000 / first.alone.p50
+    assert all(0 < times.p50 <= times.p99 for times in first.reads.values())
+    engine = open_engine(url, read_only=True)
+    with engine.connect() as connection:
+        summary = lot_summary(connection, "L000001")
+    engine.dispose()
+    assert (summary.triggered, summary.passed, summary.failed, summary.review) == (10_000, 9_000, 500, 500)
+    assert summary.balanced
+    again = records.measure(url, 20_000, lambda step, done, of: None)
+    assert again.made_in_s < first.made_in_s
+
+
+def test_sizes_grow_tenfold() -> None:
+    assert records.sizes(20_000) == [20_000]
+    assert records.sizes(10**7) == [10**5, 10**6, 10**7]
+    assert records.sizes(3 * 10**6) == [10**5, 10**6, 3 * 10**6]
+
+
+def test_the_stations_encoder_keeps_every_class_of_frames_without_loss() -> None:
+    measured = list(images.measure(1, None, lambda name: None))
+    assert {each.frames for each in measured if each.encoder == images.STATION} == {each.frames for each in measured}
+    assert all(each.lossless for each in measured if not each.encoder.startswith("JPEG"))
+    assert not any(each.lossless for each in measured if each.encoder.startswith("JPEG"))
+    assert all(0 < each.ratio < 1 for each in measured)
+
+
+def test_the_detector_and_its_peers_do_the_same_work() -> None:
+    case = speed.measure(640, 512, PixelFormat.BayerRG8, 4, 160, lambda done, of: None)
+    assert (case.network_width, case.network_height) == (160, 128)
+    assert case.sides[speed.STATION].score_difference == 0
+    assert case.sides[speed.BARE].score_difference < 1e-6
+    assert set(case.ratios) >= {"station / bare inference", "anomalib OpenVINOInferencer / station"}
+    assert all(side.score_difference < 0.1 and side.ms > 0 for side in case.sides.values())
+    for name, ratio in case.ratios.items():
+        sides = [case.sides[side] for side in name.split(" / ")]
+        same = max(side.score_difference for side in sides) <= speed.SAME_SCORE
+        assert ratio == (pytest.approx(sides[0].ms / sides[1].ms) if same else None)
+
+
+def test_the_line_is_measured_with_its_real_processes(tmp_path: Path) -> None:
+    steps: list[str] = []
+    case = line.measure(tmp_path, line.Sensor(320, 256, "Mono8"), 2, 2.0, [10], steps.append)
+    assert steps == ["model", "limit", "highest rate", "10 parts/s", "limit"]
+    highest, paced = case.runs
+    assert highest.wanted_parts_per_s is None
+    assert case.max_parts_per_s == highest.parts_per_s > 0
+    assert case.ratio == pytest.approx(highest.parts_per_s / case.limit_parts_per_s)
+    for run in case.runs:
+        assert run.durable is not None
+        assert 0 < run.durable.p50 <= run.durable.p99 <= run.durable.max
+        assert set(run.processes) >= {"recorder", "line", "inspector", "camera@camera1", "camera@camera2"}
+        # The median of sums is near the sum of medians.
+        assert sum(stage.p50 for stage in run.stages.values()) == pytest.approx(run.durable.p50, rel=0.5)
+    assert paced.parts == pytest.approx(20, abs=6)
+    assert sum(paced.lost.values()) <= paced.parts
+    # Images and records of the run are gone, the model is kept.
+    assert [path.name for path in tmp_path.iterdir()] == ["320x256"]
+
+
+def test_the_command_writes_what_it_shows(tmp_path: Path) -> None:
+    report = tmp_path / "images.json"
+    command = [sys.executable, "-m", "inspection", "bench", "images", "--rounds", "1", "--json", str(report)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    written = json.loads(report.read_bytes())
+    assert written["cores"] >= 1
+    assert all(each["encoder"].split(",")[0] in done.stdout for each in written["encodings"])
