@@ -39,7 +39,7 @@ TRIAL_IMAGES = 40
 DEFECTS = 80
 TRIAL_REJECTS = 20
 FOLDS = 3
-SIDES = (320, 480, 640, 960)
+SIDES = (240, 320, 480, 640, 960)
 INDIFFERENT = 0.02
 """A design must be better by this (AUROC) to be preferred to a larger one: what forty images cannot tell apart."""
 _WARM_UP, _TIMED = 3, 15

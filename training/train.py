@@ -49,7 +49,7 @@ from training.reading import Patches, Progress, read_patches
 
 POOL_PATCHES = 60_000
 """The bank is selected from a random sample of patches, which bounds the time that takes."""
-PARITY_IMAGES = 32
+PARITY_IMAGES = 16
 STAGES = ("read", "bank", "calibrate", "export", "parity", "store")
 
 
@@ -135,7 +135,7 @@ def train(
             resize="area average, halved first",
             scale="full scale of the pixel format",
             mono="repeated to RGB",
-            bayer="bilinear to RGB",
+            bayer="squares to RGB, else bilinear",
         ),
         calibration=artifact.Calibration(method="5-fold cross-fit", scores=tuple(sorted(candidate.scores.tolist()))),
         thresholds=limits,

@@ -75,9 +75,11 @@ def test_a_dark_frame_stays_dark(pixel_format: PixelFormat) -> None:
 
 
 @pytest.mark.parametrize("pixel_format", BAYER)
-def test_bayer_gives_the_colours_of_the_scene(pixel_format: PixelFormat) -> None:
-    colour = network_input(frame(quantised(scene(), PixelFormat.RGB8), PixelFormat.RGB8), 64, 48)
-    bayer = network_input(frame(quantised(mosaic(scene()), pixel_format), pixel_format), 64, 48)
+@pytest.mark.parametrize("width", [16, 64, 80])  # quartered, halved, neither
+def test_bayer_gives_the_colours_of_the_scene(pixel_format: PixelFormat, width: int) -> None:
+    height = width * 3 // 4
+    colour = network_input(frame(quantised(scene(), PixelFormat.RGB8), PixelFormat.RGB8), width, height)
+    bayer = network_input(frame(quantised(mosaic(scene()), pixel_format), pixel_format), width, height)
     assert np.abs(colour - bayer).max() < 0.02
     assert np.abs(colour - bayer[:, ::-1]).max() > 0.2, "the scene could not tell red from blue"
 
