@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # Below this share of free slots the images of passed parts are given up, so that the next parts can be inspected.
 _PRESSURE = 0.25
+_NICE = 5
 
 
 class Storer:
@@ -66,6 +68,8 @@ class Storer:
         return int(seq * share) != int((seq - 1) * share)
 
     def _run(self) -> None:
+        # Of this thread alone: encoding waits while a part is judged or recorded.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while (item := self._queue.get()) is not None:
             seq, message = item
             try:

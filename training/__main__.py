@@ -101,7 +101,7 @@ def extend(
     confidence: ConfidenceOption = "95%",
     json: Json = None,
 ) -> None:
-    """Add good images to a model in seconds, without those it was trained on; the result is stored beside it."""
+    """Add good images to a model without those it was trained on; the result is stored beside it."""
     os.nice(10)
     console = Console(stderr=True)
     with console.status("loading torch and anomalib"):

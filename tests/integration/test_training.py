@@ -202,10 +202,11 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_line_trains_and_evaluates(dataset: Path, tmp_path: Path) -> None:
-    done = command("train", str(dataset), "--out", str(tmp_path), "--product", "disc", "--json", str(tmp_path / "t.json"))
+    report = tmp_path / "t.json"
+    done = command("train", str(dataset), "--out", str(tmp_path), "--product", "disc", "--size", "160", "--json", str(report))
     assert done.returncode == 0, done.stderr
     assert "skipped 11.png" in done.stderr
-    model = json.loads((tmp_path / "t.json").read_text())
+    model = json.loads(report.read_text())
     assert done.stdout.startswith(f"{model['path']} {model['digest']} trained on 11 images")
     assert (Path(model["path"]) / MANIFEST).exists()
     assert read_frame(dataset / "train/good/00.png").width == WIDTH
