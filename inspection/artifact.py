@@ -54,7 +54,7 @@ class Preprocessing(_Part, frozen=True):
     resize: Literal["area average, halved first"]
     scale: Literal["full scale of the pixel format"]
     mono: Literal["repeated to RGB"]
-    bayer: Literal["squares to RGB, else bilinear"]
+    bayer: Literal["bilinear to RGB"]
 
 
 class Calibration(_Part, frozen=True):

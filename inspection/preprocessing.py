@@ -40,34 +40,19 @@ def network_input(frame: Frame, width: int, height: int) -> NDArray[np.float32]:
             f"a {pixel_format.name} frame must hold {pixel_format.dtype} pixels in {pixel_format.channels} channel(s), "
             f"this one holds {pixels.dtype} of shape {pixels.shape}; check the camera's PixelFormat"
         )
-    small = _shrink(_rgb_or_mono(cast(Pixels, pixels), pixel_format, width, height), width, height)
+    small = _shrink(_rgb_or_mono(cast(Pixels, pixels), pixel_format), width, height)
     scaled = small.astype(np.float32) * np.float32(1.0 / pixel_format.full_scale)
     if scaled.ndim == 2:
         return np.repeat(scaled[np.newaxis, np.newaxis], 3, axis=1)
     return np.ascontiguousarray(scaled.transpose(2, 0, 1)[np.newaxis])
 
 
-def _rgb_or_mono(pixels: Pixels, pixel_format: PixelFormat, width: int, height: int) -> Pixels:
-    """Bayer demosaiced to RGB and alpha dropped, in the dtype of the frame; one channel stays one channel.
-
-    A mosaic that is to be halved at least gives one RGB pixel for each square of four, without the full-size colour image.
-    """
+def _rgb_or_mono(pixels: Pixels, pixel_format: PixelFormat) -> Pixels:
+    """Bayer demosaiced to RGB and alpha dropped, in the dtype of the frame; one channel stays one channel."""
     if pixel_format.is_bayer:
-        if _halves(pixels, width, height):
-            return _squares(pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2])
         # GenICam names a mosaic by its first row (RG / GB); OpenCV's older names take the second row and column.
         return cv2.cvtColor(pixels, cv2.COLOR_BayerRGGB2RGB)
     return pixels[..., :3] if pixel_format.channels == 4 else pixels
-
-
-def _squares(mosaic: Pixels) -> Pixels:
-    """RGB (height / 2, width / 2, 3) of an RG / GB mosaic: its red, the mean of its greens, its blue."""
-    red, first, second, blue = (np.ascontiguousarray(mosaic[row::2, column::2]) for row in (0, 1) for column in (0, 1))
-    return cv2.merge((red, cv2.addWeighted(first, 0.5, second, 0.5, 0), blue))
-
-
-def _halves(pixels: Pixels, width: int, height: int) -> bool:
-    return pixels.shape[1] >= 2 * width and pixels.shape[0] >= 2 * height
 
 
 def _shrink(pixels: Pixels, width: int, height: int) -> Pixels:
@@ -76,7 +61,7 @@ def _shrink(pixels: Pixels, width: int, height: int) -> Pixels:
     Halving first is 2 to 10 times faster than one area resize by a fraction, and no float image of full size exists.
     """
     pixels = np.ascontiguousarray(pixels)
-    while _halves(pixels, width, height):
+    while pixels.shape[1] >= 2 * width and pixels.shape[0] >= 2 * height:
         half_height, half_width = pixels.shape[0] // 2, pixels.shape[1] // 2
         pixels = cv2.resize(pixels[: 2 * half_height, : 2 * half_width], (half_width, half_height), interpolation=cv2.INTER_AREA)
     enlarging = pixels.shape[1] < width or pixels.shape[0] < height

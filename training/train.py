@@ -135,7 +135,7 @@ def train(
             resize="area average, halved first",
             scale="full scale of the pixel format",
             mono="repeated to RGB",
-            bayer="squares to RGB, else bilinear",
+            bayer="bilinear to RGB",
         ),
         calibration=artifact.Calibration(method="5-fold cross-fit", scores=tuple(sorted(candidate.scores.tolist()))),
         thresholds=limits,

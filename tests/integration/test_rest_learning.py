@@ -163,7 +163,7 @@ def _manifest(seed: int, files: dict[str, bytes]) -> artifact.Manifest:
             "resize": "area average, halved first",
             "scale": "full scale of the pixel format",
             "mono": "repeated to RGB",
-            "bayer": "squares to RGB, else bilinear",
+            "bayer": "bilinear to RGB",
         },
         "calibration": {"method": "cross-fit", "scores": [1.0]},
         "thresholds": {"review": 1.5, "fail": 2.0, "rule": "a test"},

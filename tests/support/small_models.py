@@ -58,7 +58,7 @@ def small_model(models_dir: Path, defect_classes: tuple[str, ...] = (), files: d
             resize="area average, halved first",
             scale="full scale of the pixel format",
             mono="repeated to RGB",
-            bayer="squares to RGB, else bilinear",
+            bayer="bilinear to RGB",
         ),
         calibration=artifact.Calibration(method="by hand", scores=(0.1, 0.2)),
         thresholds=artifact.Thresholds(review=REVIEW, fail=FAIL, rule="by hand"),

@@ -27,7 +27,7 @@ def manifest(**changes: object) -> artifact.Manifest:
             resize="area average, halved first",
             scale="full scale of the pixel format",
             mono="repeated to RGB",
-            bayer="squares to RGB, else bilinear",
+            bayer="bilinear to RGB",
         ),
         calibration=artifact.Calibration(method="5-fold cross-fit", scores=(1.0, 1.5, 2.0)),
         thresholds=artifact.Thresholds(review=2.5, fail=3.0, rule="by hand"),

@@ -116,7 +116,7 @@ def train(
             resize="area average, halved first",
             scale="full scale of the pixel format",
             mono="repeated to RGB",
-            bayer="squares to RGB, else bilinear",
+            bayer="bilinear to RGB",
         ),
         calibration=artifact.Calibration(
             method="every fifth of 25 blocks held out" if hold_out else "none: the images were fitted",
