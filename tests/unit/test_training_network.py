@@ -12,6 +12,8 @@ import torch
 
 from training.backbone import LITE0, patchcore, timm_names
 from training.errors import TrainingError
+from training.known_defects import KnownDefects, Weighing
+from training.memory import pack, unpack
 from training.network import ImageDistance, Level, PatchDistance, PatchFeatures, ScoringNetwork, mean_features, strangest_patches
 
 
@@ -131,3 +133,25 @@ def test_a_level_below_sees_the_image_halved_and_the_largest_level_in_common_uni
     assert anomaly_map.shape == (1, 1, 8, 12)
     assert score.item() == pytest.approx(strangest_patches(expected).item(), rel=1e-4)
     assert strangest_patches(anomaly_map.squeeze(1)).item() == pytest.approx(score.item(), rel=1e-4)
+
+
+def test_what_a_network_has_learned_is_packed_and_unpacked() -> None:
+    generator = torch.Generator().manual_seed(5)
+    features = [PatchFeatures(patchcore(LITE0), LITE0.mean, LITE0.std, level) for level in (0, 1)]
+    levels = []
+    for number, of_level in enumerate(features):
+        known = KnownDefects(torch.randn(152, generator=generator), 0.3, Weighing(0.9, 1.1, 0.8, 0.2), torch.nn.Linear(152, 3))
+        bank, places = torch.randn(70, 152, generator=generator), torch.rand(8 >> number, 12 >> number, generator=generator)
+        levels.append(Level(of_level, bank, places, scale=1.0 + number, exponent=0.5 + number, known=known))
+    network = ScoringNetwork(levels, torch.randn(4, 152, generator=generator), scale=2.0, exponent=0.7).eval()
+    content = pack(network)
+    again = unpack(content, features).eval()
+    images = torch.rand(2, 3, 64, 96, generator=generator)
+    with torch.inference_mode():
+        for output, same in zip(network(images), again(images), strict=True):
+            assert torch.allclose(output, same, rtol=1e-4, atol=1e-5)
+    assert pack(again) == content
+    with pytest.raises(TrainingError, match="does not fit its design"):
+        unpack(content, [*features, features[1]])
+    with pytest.raises(TrainingError, match="train the model again"):
+        unpack(content[:100], features)
