@@ -24,6 +24,7 @@ from inspection.config import CameraConfig, Config, ProductConfig, StationConfig
 from inspection.deploying import deploy_artifact
 from inspection.detector import Detector
 from inspection.domain import Model, Verdict
+from inspection.inspector import would_be_late
 from inspection.messages import Inspected
 from inspection.processes import models_in_service
 from inspection.records.database import open_engine
@@ -192,6 +193,15 @@ def test_a_frame_that_comes_after_the_deadline_is_not_judged(peers: InspectorPee
         peers.until_free()
         ticket, _ = peers.part(scene(2))
         peers.inspected(ticket)
+
+
+def test_under_overload_no_time_is_spent_on_a_part_that_would_be_late() -> None:
+    recent = (30.0, 20.0, 50.0)
+    assert not would_be_late(470, 500, recent, others_wait=True)
+    assert would_be_late(481, 500, recent, others_wait=True)
+    assert not would_be_late(481, 500, recent, others_wait=False)
+    assert would_be_late(501, 500, recent, others_wait=False)
+    assert not would_be_late(499, 500, (), others_wait=True)
 
 
 def test_a_slot_that_was_taken_back_is_a_lost_frame(peers: InspectorPeers) -> None:
