@@ -158,7 +158,9 @@ class Seeder:
         sha256 = hashlib.sha256(encoded).hexdigest()
         path = self.image_dir / sha256[:2] / f"{sha256}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded)
+        if not path.exists():
+            # Once only: the page may be reading what another part has stored already.
+            path.write_bytes(encoded)
         self.connection.execute(
             insert(tables.images).values(
                 seq=seq,
