@@ -50,7 +50,7 @@ RATES = (25, 50, 100)
 CAMERAS = (1, 2, 4)
 IN_FLIGHT = 4
 """Parts of one camera between trigger and result while the highest rate is measured: enough that the inspector never waits."""
-_GOOD_IMAGES, _SCENES, _DEFECT_EVERY = 20, 16, 8
+_GOOD_IMAGES, _SCENES, _DEFECT_EVERY = 12, 16, 8
 _DEADLINE_MS = 2_000.0
 # Parts per second: below the cameras' own limit of 500 frames.
 _FASTEST = 400.0
