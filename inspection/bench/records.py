@@ -47,7 +47,8 @@ LOT_SIZE = 10_000
 PAGE = 50
 GROUP = 64
 """Inspections in one transaction of the group: what the recorder finds waiting when the line is fast."""
-_GROUPS, _ALONE, _READS = 60, 60, 200
+REPEATS = 200
+"""Reads of every kind; a third as many transactions of inserts, grouped and alone."""
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _EXTRA = "after"
 
@@ -96,7 +97,7 @@ def postgresql_url(server: str, rows: int) -> str:
     return url.set(database=name).render_as_string(hide_password=False)
 
 
-def measure(url: str, rows: int, progress: Callable[[str, int, int], None]) -> RecordsCase:
+def measure(url: str, rows: int, progress: Callable[[str, int, int], None], repeats: int = REPEATS) -> RecordsCase:
     """Make what is missing of the rows, then time inserts and reads in turn."""
     writer = open_engine(url)
     migrate(writer)
@@ -104,9 +105,8 @@ def measure(url: str, rows: int, progress: Callable[[str, int, int], None]) -> R
     _fill(writer, rows, lambda done: progress("rows", done, rows))
     made_in_s = time.monotonic() - started
     reader = open_engine(url, read_only=True)
-    progress("inserts", 0, _GROUPS + _ALONE)
-    grouped, alone = _inserts(writer, lambda done: progress("inserts", done, _GROUPS + _ALONE))
-    reads = _reads(reader, rows, lambda done: progress("reads", done, _READS))
+    grouped, alone = _inserts(writer, repeats // 3, lambda done: progress("inserts", done, repeats // 3))
+    reads = _reads(reader, rows, repeats, lambda done: progress("reads", done, repeats))
     writer.dispose()
     reader.dispose()
     return RecordsCase(
@@ -216,7 +216,7 @@ def _insert(connection: Connection, table: Any, values: dict[str, Any], numbers:
 # --- what is timed ----------------------------------------------------------------------------------------------------
 
 
-def _inserts(engine: Engine, progress: Callable[[int], None]) -> tuple[list[float], list[float]]:
+def _inserts(engine: Engine, repeats: int, progress: Callable[[int], None]) -> tuple[list[float], list[float]]:
     """Seconds of transactions with a group of inspections, and of those with one."""
     with engine.begin() as connection:
         ledger = Ledger(connection)
@@ -226,8 +226,8 @@ def _inserts(engine: Engine, progress: Callable[[int], None]) -> tuple[list[floa
             )
     grouped: list[float] = []
     alone: list[float] = []
-    for done in range(max(_GROUPS, _ALONE)):
-        progress(2 * done)
+    for done in range(repeats):
+        progress(done)
         for count, times in ((GROUP, grouped), (1, alone)):
             pairs = [_part(ledger.last_trigger_id + 1 + number) for number in range(count)]
             started = time.perf_counter()
@@ -296,11 +296,11 @@ def _part(trigger_id: int) -> tuple[Ticket, Inspected]:
     return ticket, verdict
 
 
-def _reads(engine: Engine, rows: int, progress: Callable[[int], None]) -> dict[str, list[float]]:
+def _reads(engine: Engine, rows: int, repeats: int, progress: Callable[[int], None]) -> dict[str, list[float]]:
     chance = random.Random(0)  # noqa: S311  (which lots are read)
     count = rows // LOT_SIZE
     times: dict[str, list[float]] = {}
-    for done in range(_READS):
+    for done in range(repeats):
         progress(done)
         for name, read in _queries(chance.randrange(count), chance.randrange(LOT_SIZE)):
             started = time.perf_counter()
