@@ -38,7 +38,7 @@ from inspection.config import Config, prepare_directories
 from inspection.deploying import deploy_artifact
 from inspection.detector import CompiledNetwork, computing_threads
 from inspection.domain import Verdict
-from inspection.errors import StationError
+from inspection.errors import ModelError, StationError
 from inspection.messages import CellMessage
 from inspection.preprocessing import network_input
 from inspection.records.database import migrate, open_engine
@@ -187,10 +187,10 @@ def _shown(pixels: NDArray[np.uint8], sensor: Sensor) -> NDArray[np.uint8]:
 
 
 def _model(directory: Path, sensor: Sensor) -> Path:
-    """A model of rendered parts at this sensor's size, in the smallest design; trained once."""
+    """A model of rendered parts at this sensor's size, in the smallest design; trained once for each version of the station."""
     home = directory / f"{sensor.width}x{sensor.height}"
     report = home / "training.json"
-    if not report.exists():
+    if not _readable(report):
         dataset = home / "dataset"
         if not dataset.exists():
             write_dataset(dataset, 0, good=_GOOD_IMAGES, test_good=0, per_defect=0, width=sensor.width, height=sensor.height)
@@ -201,6 +201,14 @@ def _model(directory: Path, sensor: Sensor) -> Path:
         if done.returncode != 0:
             raise StationError(f"no model could be trained: {done.stderr.strip()[-500:]}")
     return Path(msgspec.json.decode(report.read_bytes())["path"])
+
+
+def _readable(report: Path) -> bool:
+    try:
+        read_artifact(Path(msgspec.json.decode(report.read_bytes())["path"]))
+    except (OSError, ModelError):
+        return False
+    return True
 
 
 def _limits(model: Path, sensor: Sensor, scenes: Sequence[CellPart]) -> tuple[float, float]:
