@@ -16,6 +16,7 @@ from rich.status import Status
 from rich.table import Table
 
 from inspection.cli_options import PASS_ON, run_or_explain
+from inspection.errors import StationError
 
 app = typer.Typer(help="Measure the station beside its limit and its peers.", no_args_is_help=True)
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures to FILE as JSON.")]
@@ -52,7 +53,7 @@ def line(
     json: Json = None,
     data: Data = BENCH_DIR,
     rates: Annotated[str, typer.Option(metavar="A,B", help="Parts per second.")] = "25,50,100",
-    cameras: Annotated[str, typer.Option(metavar="A,B", help="Numbers of cameras, for the first sensor size.")] = "1,2,4",
+    cameras: Annotated[str, typer.Option(metavar="A,B", help="Also with so many, at 1280 × 1024 Mono8.")] = "2,4",
 ) -> None:
     """The whole line on simulated cameras: highest rate and latency, beside bare inference of the same network."""
     from inspection.bench.line import SENSORS, LineCase, measure
@@ -61,10 +62,9 @@ def line(
 
     def action() -> None:
         console = Console(stderr=True)
-        wanted = [float(rate) for rate in rates.split(",")]
-        several = [int(number) for number in cameras.split(",") if int(number) > 1]
+        wanted, several = _numbers("--rates", rates), _numbers("--cameras", cameras)
         cases: list[LineCase] = []
-        for sensor, number in [(sensor, 1) for sensor in SENSORS] + [(SENSORS[1], number) for number in several]:
+        for sensor, number in [(sensor, 1) for sensor in SENSORS] + [(SENSORS[1], number) for number in map(int, several)]:
             with console.status("") as status:
 
                 def show(step: str, what: str = f"{sensor}, {number} cameras", status: Status = status) -> None:
@@ -146,6 +146,16 @@ def records(
         typer.echo("ms are p50, p99")
 
     run_or_explain(action)
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise StationError(f"{option} {text}: write numbers from 1 on with commas between, such as 2,4")
+    return numbers
 
 
 def _line_rows(cases: list[Any]) -> list[tuple[str, ...]]:

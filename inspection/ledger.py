@@ -204,11 +204,10 @@ class Ledger:
         for row in self._new_inspections:
             key = row["lot"], row["serial"]
             row["attempt"] = attempts[key] = attempts.get(key, 0) + 1
-        rows = [{"lot": lot, "serial": serial, "attempts": count} for (lot, serial), count in attempts.items()]
-        fresh = [row for row in rows if (row["lot"], row["serial"]) not in before]
+        fresh = [{"lot": key[0], "serial": key[1], "attempts": count} for key, count in attempts.items() if key not in before]
         if fresh:
             connection.execute(insert(parts), fresh)
-        again = [{"of_lot": row["lot"], "of_serial": row["serial"], "count": row["attempts"]} for row in rows if row not in fresh]
+        again = [{"of_lot": key[0], "of_serial": key[1], "count": attempts[key]} for key in before]
         if again:
             of_part = parts.c.lot == bindparam("of_lot"), parts.c.serial == bindparam("of_serial")
             connection.execute(update(parts).where(*of_part).values(attempts=bindparam("count")), again)

@@ -32,7 +32,7 @@ from training.train import POOL_PATCHES, TrainedModel, exported, level_features
 
 GROWTH = 2
 """A bank grows to at most so many times the patches of its design."""
-STAGES = ("read", "bank", "calibrate", "export", "parity", "store")
+STAGES = ("read", "calibrate", "export", "parity", "store")
 
 
 def extend(
@@ -44,8 +44,8 @@ def extend(
 ) -> TrainedModel:
     """Add good images (at least one) to the model in ``path`` and store the result as ``models_dir/<digest>/``.
 
-    The new images are scored by banks without them and join the calibration; the scores of the model's own images stay, and
-    are if anything too high, because the bank has only grown.
+    The new images are scored by banks without them and join the calibration; the scores of the model's own images stay. The
+    bank only grows, so they are rather too high, but for its main directions, which turn a little.
 
     Raises TrainingError if the model cannot be extended or no image is new, ParityError and ModelError as ``train``.
     """
@@ -70,8 +70,7 @@ def extend(
             f"{wanted[0]} x {wanted[1]} pixels); take images of the same camera and setting"
         )
     scores = _cross_fit(network, patches, precision, design, progress)
-    everyone = np.arange(len(patches.images))
-    _add(network, patches, everyone, design)
+    _add(network, patches, np.arange(len(patches.images)), design)
 
     files, parity = exported(network, patches, precision, progress)
     progress("store", 0, 1)

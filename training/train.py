@@ -49,7 +49,7 @@ from training.reading import Patches, Progress, read_patches
 
 POOL_PATCHES = 60_000
 """The bank is selected from a random sample of patches, which bounds the time that takes."""
-PARITY_IMAGES = 16
+PARITY_IMAGES = 32
 STAGES = ("read", "bank", "calibrate", "export", "parity", "store")
 
 

@@ -46,8 +46,6 @@ from inspection.records.tables import inspections
 from inspection.starting import close_lots, free_port, open_lots, running_station
 
 PRODUCT = "flange"
-RATES = (25, 50, 100)
-CAMERAS = (1, 2, 4)
 IN_FLIGHT = 4
 """Parts of one camera between trigger and result while the highest rate is measured: enough that the inspector never waits."""
 _GOOD_IMAGES, _SCENES, _DEFECT_EVERY = 12, 16, 8

@@ -203,7 +203,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_line_trains_and_evaluates(dataset: Path, tmp_path: Path) -> None:
     report = tmp_path / "t.json"
-    done = command("train", str(dataset), "--out", str(tmp_path), "--product", "disc", "--size", "160", "--json", str(report))
+    done = command("train", str(dataset), "--out", str(tmp_path), "--product", "disc", "--json", str(report))
     assert done.returncode == 0, done.stderr
     assert "skipped 11.png" in done.stderr
     model = json.loads(report.read_text())
