@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, create_engine, insert, text
+from sqlalchemy import Connection, Engine, create_engine, insert, make_url, text
 from starlette.testclient import TestClient
 
 from inspection.domain import ImageKind, LotState, Output, Verdict
@@ -61,11 +62,24 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return admin.url.render_as_string(hide_password=False)
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file of the newest schema, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "records.db"
+    engine = open_engine(f"sqlite:///{path}")
+    migrate(engine)
+    engine.dispose()
+    return path
+
+
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
+def engine(database_url: str, migrated_sqlite: Path) -> Iterator[Engine]:
     """A writer's engine on a migrated database."""
     engine = open_engine(database_url)
-    migrate(engine)
+    if engine.dialect.name == "sqlite":
+        shutil.copy(migrated_sqlite, make_url(database_url).database)
+    else:
+        migrate(engine)
     yield engine
     engine.dispose()
 

@@ -14,7 +14,8 @@ ruff format --check .
 mypy
 lint-imports
 [ $# -eq 0 ] || exec python -m pytest "$@"
-# Two at a time, file by file; but faults strike a running line against the clock, and that has the cores to itself.
-python -m pytest -n 2 --dist loadfile --ignore=tests/faults && others=0 || others=$?
+# Two at a time, file by file, the long ones of tests/e2e first; but faults strike a running line against the clock, and that has
+# the cores to itself.
+python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/faults && others=0 || others=$?
 python -m pytest tests/faults && faults=0 || faults=$?
 exit $((others | faults))

@@ -72,5 +72,4 @@ def _next_centres(points: torch.Tensor, squares: torch.Tensor, distances: torch.
 
 def _squared_distances(points: torch.Tensor, squares: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
     """Squared Euclidean distances, shape (n, len(centres))."""
-    product = points @ points[centres].T
-    return (squares.unsqueeze(1) + squares[centres] - 2.0 * product).clamp_min_(0.0)
+    return torch.addmm(squares[centres], points, points[centres].T, alpha=-2.0).add_(squares.unsqueeze(1)).clamp_min_(0.0)

@@ -66,7 +66,8 @@ def test_from_a_label_to_another_model_and_back(station: RunningStation, plate_m
         for lot in LOTS:
             station.open_lot(lot)
         station.convey(parts(station), rate=10)
-        station.wait_until(lambda: sum(station.check_images(lot) for lot in LOTS) == 24, 30, "all images to be stored")
+        for lot in LOTS:
+            station.check_images(lot, 12)
         for lot in LOTS:
             for row in station.rows(lot):
                 scratched = int(row["serial"].removeprefix("SN")) % 8 >= 6
@@ -77,7 +78,7 @@ def test_from_a_label_to_another_model_and_back(station: RunningStation, plate_m
         refused = httpx.post(f"{station.url}/api/v1/training-sets", json={"product": PRODUCT, "by": "ada"})
         assert (refused.status_code, refused.json()["code"]) == (409, "not_trainable")
         station.convey(station.parts("L1", range(100, 106)), rate=10)
-        station.wait_until(lambda: station.check_images("L1") == 18, 30, "all images to be stored")
+        station.check_images("L1", 18)
         training_set = rest.post("/training-sets", product=PRODUCT, by="ada")
         assert training_set["sizes"]["validation"] == {"ok": 9, "scratch": 3}
         run = rest.post("/training-runs", training_set=training_set["training_set"], by="ada", longer_side=160)

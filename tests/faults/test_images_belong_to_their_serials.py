@@ -16,7 +16,7 @@ def test_every_stored_image_is_the_one_shown_for_its_serial(station: RunningStat
         station.open_lot("L1")
         station.convey(station.parts("L1", range(PARTS)), RATE)
         station.check_invariants("L1")
-        station.wait_until(lambda: station.check_images("L1") == PARTS, 30, "all images to be stored")
+        station.check_images("L1", PARTS)
         summary = station.summary("L1")
         assert summary.not_inspected == 0
         assert summary.triggered == PARTS
@@ -41,7 +41,7 @@ def test_lost_duplicate_corrupt_and_incomplete_frames_never_swap_images(station:
         assert station.camera.faults_injected > 40
         station.check_invariants("L1")
         inspected = sum(row["verdict"] != "not_inspected" for row in station.rows("L1"))
-        station.wait_until(lambda: station.check_images("L1") >= inspected, 30, "all images to be stored")
+        station.check_images("L1", inspected)
         summary = station.summary("L1")
         reasons = set(summary.reasons)
         assert {"frame_lost", "frame_corrupt", "desync"} <= reasons, reasons
@@ -61,6 +61,6 @@ def test_edges_that_nobody_asked_for_cost_parts_and_never_swap_images(station: R
         station.convey(parts_with_noise(), RATE)
         station.check_invariants("L1")
         inspected = sum(row["verdict"] != "not_inspected" for row in station.rows("L1"))
-        station.wait_until(lambda: station.check_images("L1") >= inspected, 30, "all images to be stored")
+        station.check_images("L1", inspected)
         assert "desync" in station.summary("L1").reasons
         assert inspected > 100

@@ -14,5 +14,5 @@ def test_parts_are_inspected_and_recorded_on_postgresql(tmp_path: Path, plate_mo
         station.open_lot("L1")
         station.convey(station.parts("L1", range(40)), rate=20)
         station.check_invariants("L1")
-        station.wait_until(lambda: station.check_images("L1") == 40, 30, "all images to be stored")
+        station.check_images("L1", 40)
         assert station.summary("L1").not_inspected == 0

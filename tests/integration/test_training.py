@@ -22,6 +22,7 @@ from inspection.domain import Verdict
 from inspection.errors import ModelError
 from inspection.verdict import decide
 from training.dataset import TrainingImage, good_images, read_frame
+from training.design import sized
 from training.errors import ParityError, TrainingError, UnreadableImage
 from training.train import STAGES, TrainedModel, train
 
@@ -161,7 +162,7 @@ def test_unreadable_images_and_copies_are_skipped_and_named(tmp_path: Path) -> N
         raise UnreadableImage("the file ends early")
 
     given = [*images(12), TrainingImage("broken.png", "b" * 64, unreadable), replace(images(1)[0], name="copy.png")]
-    model = train(given, "disc", tmp_path)
+    model = train(given, "disc", tmp_path, design=sized(WIDTH))
     assert model.skipped == {"broken.png": "the file ends early", "copy.png": "same file as 0.png"}
     assert Detector.load(model.path).manifest.provenance.skipped == model.skipped
 
@@ -175,7 +176,7 @@ def test_too_few_images_are_refused_and_nothing_is_stored(tmp_path: Path) -> Non
 def test_a_network_that_scores_differently_after_export_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.export.TOLERANCE", {"bf16": -1.0, "f32": -1.0})
     with pytest.raises(ParityError, match="differ from the trained one's"):
-        train(images(10), "disc", tmp_path / "models")
+        train(images(10), "disc", tmp_path / "models", design=sized(WIDTH))
     assert not (tmp_path / "models").exists()
 
 

@@ -163,6 +163,12 @@ class LinePeers:
         """Returns when everything that was said to the cell before has arrived there."""
         self.ack(self.ask(lot="barrier"))
 
+    def tickets(self) -> list[Ticket]:
+        """Every ticket that the recorder has been sent until now and that was not taken."""
+        self.answer_comes_last()
+        self.recorder.expect(Ticket, lambda ticket: ticket.lot == "barrier")
+        return self.recorder.came(Ticket)
+
     def close(self) -> None:
         for peer in (self.cell, self.camera, self.inspector, self.recorder):
             peer.close()

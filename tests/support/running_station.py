@@ -265,13 +265,13 @@ port = {port}
             assert (row["verdict"] == "not_inspected") == (row["reason"] is not None)
             assert row["verdict"] == "not_inspected" or len(row["model"]) == 64
 
-    def check_images(self, lot: str) -> int:
-        """The image stored for a serial is the image shown for it; returns how many were compared."""
-        compared = 0
-        for row in self.rows(lot):
-            if row["frame_sha256"] is not None:
-                assert self.stored_digest(row["frame_sha256"]) == self.shown[row["serial"]], (
-                    f"{row['serial']} has another part's image"
-                )
-                compared += 1
-        return compared
+    def check_images(self, lot: str, least: int = 0) -> None:
+        """The image stored for a serial is the image shown for it, once at least so many are stored."""
+        self.wait_until(lambda: len(self._stored(lot)) >= least, 30, f"{least} images to be stored")
+        for row in self._stored(lot):
+            assert self.stored_digest(row["frame_sha256"]) == self.shown[row["serial"]], (
+                f"{row['serial']} has another part's image"
+            )
+
+    def _stored(self, lot: str) -> list[dict[str, Any]]:
+        return [row for row in self.rows(lot) if row["frame_sha256"] is not None]
