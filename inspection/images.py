@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,29 +13,13 @@ from numpy.typing import NDArray
 from cameras.frame import Frame, PixelFormat
 from inspection.domain import Image, ImageKind
 from inspection.errors import NotFound, StationError
+from inspection.png import encode_png
 
-# Huffman codes of differences to neighbours, and of runs, without a search for repetitions: sensor noise repeats nothing. Half
-# the time of level 1 and no larger on most frames (`station bench images`).
-_PNG = (
-    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
-    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
-    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG),
-)
 MAP_FORMAT = "Map16"
 
 
-def encode_frame(pixels: NDArray[np.generic], pixel_format: PixelFormat) -> bytes:
-    """Lossless PNG of a frame as the camera sent it: 8 or 16 bit gray for mono and Bayer mosaics, RGB(A) for colour."""
-    image = np.asarray(pixels)
-    if pixel_format is PixelFormat.RGB8:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    elif pixel_format is PixelFormat.RGBa8:
-        image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA)
-    return _png(image)
-
-
 def decode_frame(data: bytes, pixel_format: PixelFormat) -> NDArray[np.generic]:
-    """The pixels that ``encode_frame`` was given; StationError if the bytes are not such an image."""
+    """The pixels of a frame that was stored as PNG; StationError if the bytes are not such an image."""
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise StationError("the stored image cannot be decoded; its file is damaged")
@@ -50,14 +33,7 @@ def decode_frame(data: bytes, pixel_format: PixelFormat) -> NDArray[np.generic]:
 def encode_map(anomaly_map: NDArray[np.floating], fail_threshold: float) -> bytes:
     """16 bit PNG of raw scores; full scale is twice the fail threshold, so that maps of one model compare by eye."""
     scaled = np.clip(anomaly_map.astype(np.float32) / (2 * fail_threshold), 0, 1)
-    return _png(np.round(scaled * 65535).astype(np.uint16))
-
-
-def _png(image: NDArray[Any]) -> bytes:
-    done, data = cv2.imencode(".png", image, _PNG)
-    if not done:
-        raise StationError("the image cannot be encoded as PNG")
-    return data.tobytes()
+    return encode_png(np.round(scaled * 65535).astype(np.uint16))
 
 
 class ImageStore:

@@ -29,6 +29,8 @@ _OF_VERDICT = (
     *("score", "p_value", "proposed_class"),
 )
 
+_STORED_IMAGES = select(images.c.seq, images.c.kind).where(images.c.seq.in_(bindparam("seqs", expanding=True)))
+
 
 @dataclass
 class Effects:
@@ -167,10 +169,11 @@ class Ledger:
 
     def images(self, connection: Connection, stored: list[tuple[int, Image]]) -> None:
         """Files that are durable; an image stored twice for the same inspection stays one row."""
-        for seq, image in stored:
-            known = connection.execute(select(images.c.seq).where(images.c.seq == seq, images.c.kind == image.kind)).first()
-            if known is None:
-                connection.execute(insert(images).values(seq=seq, **asdict(image)))
+        rows = {(seq, image.kind): {"seq": seq, **asdict(image)} for seq, image in stored}
+        for key in connection.execute(_STORED_IMAGES, {"seqs": [seq for seq, _ in rows]}):
+            rows.pop((key.seq, key.kind), None)
+        if rows:
+            connection.execute(insert(images), list(rows.values()))
 
     # --- rows ---
 

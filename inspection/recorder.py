@@ -85,8 +85,8 @@ class RecorderProcess:
         orphans = Orphans(self._rings, SlotState.STORING)
         self._bus.send("line", RecorderStarted(at=time.time()))
         while self.running:
-            if not self._storer.stored and not self._storer.faults:
-                self._bus.wait(_IDLE_S, self._commands)
+            # What the storer has done waits for the next messages: a transaction of its own would be one more sync.
+            self._bus.wait(_IDLE_S, self._commands)
             batch = list(self._bus.receive(0))
             self._record(batch)
             self._serve_command()

@@ -16,8 +16,9 @@ from cameras.frame import PixelFormat
 from cameras.messages import FaultReport, FrameRef
 from cameras.ring import SlotState
 from inspection.domain import Image, ImageKind, Verdict
-from inspection.images import MAP_FORMAT, ImageStore, encode_frame, encode_map
+from inspection.images import MAP_FORMAT, ImageStore, encode_map
 from inspection.messages import Inspected
+from inspection.png import encode_png
 from inspection.rings import Rings
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Storer:
             return
         pixel_format = PixelFormat.named(frame.pixel_format)
         pixels = ring.pixels(frame.slot, frame.slot_seq, SlotState.STORING, pixel_format, frame.width, frame.height)
-        data = encode_frame(pixels, pixel_format)
+        data = encode_png(pixels)
         # RingError if the slot was taken back meanwhile: then these may be another frame's pixels.
         ring.release(frame.slot, frame.slot_seq, SlotState.STORING)
         self.stored.append((seq, self._images.put(data, ImageKind.FRAME, frame.width, frame.height, frame.pixel_format)))

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from cameras.frame import PixelFormat
 from cameras.simulator.scenes import read_pixels, render
-from inspection.images import decode_frame, encode_frame, encode_map
+from inspection.images import decode_frame, encode_map
+from inspection.png import encode_png
 
 Pixels = NDArray[np.generic]
 STATION = "station"
@@ -103,17 +104,17 @@ def _encoders(pixel_format: PixelFormat) -> dict[str, Callable[[Pixels], bytes]]
         return encode
 
     level = cv2.IMWRITE_PNG_COMPRESSION
-    codes = (
+    runs = (
         cv2.IMWRITE_PNG_STRATEGY,
-        cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY,
+        cv2.IMWRITE_PNG_STRATEGY_RLE,
         cv2.IMWRITE_PNG_FILTER,
-        cv2.IMWRITE_PNG_FILTER_PAETH,
+        cv2.IMWRITE_PNG_FILTER_AVG,
     )
     encoders = {
-        STATION: lambda pixels: encode_frame(pixels, pixel_format),
+        STATION: encode_png,
         "PNG, level 1": with_cv2(".png", level, 1),
         "PNG, level 6": with_cv2(".png", level, 6),
-        "PNG, Huffman codes of Paeth": with_cv2(".png", level, 1, *codes),
+        "PNG, codes and runs": with_cv2(".png", level, 1, *runs),
         "TIFF, LZW": with_cv2(".tiff"),
     }
     if pixel_format.dtype == np.uint8:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from cameras.frame import PixelFormat
 from inspection.domain import Image, ImageKind
 from inspection.errors import NotFound, StationError
-from inspection.images import ImageStore, decode_frame, encode_frame, encode_map
+from inspection.images import ImageStore, decode_frame, encode_map
+from inspection.png import encode_png
 
 
 def random_pixels(pixel_format: PixelFormat, width: int = 33, height: int = 21) -> NDArray[Any]:
@@ -35,7 +36,7 @@ def put(store: ImageStore, data: bytes) -> Image:
 def test_a_frame_comes_back_bit_by_bit(pixel_format: PixelFormat) -> None:
     pixels = random_pixels(pixel_format)
     pixels.flags.writeable = False  # as the ring gives it
-    back = decode_frame(encode_frame(pixels, pixel_format), pixel_format)
+    back = decode_frame(encode_png(pixels), pixel_format)
     assert back.dtype == pixel_format.dtype
     np.testing.assert_array_equal(back, pixels)
 
@@ -43,12 +44,12 @@ def test_a_frame_comes_back_bit_by_bit(pixel_format: PixelFormat) -> None:
 def test_any_viewer_shows_the_colours_of_the_frame() -> None:
     pixels = np.zeros((4, 6, 3), np.uint8)
     pixels[..., 0] = 200  # red
-    blue, green, red = cv2.imdecode(np.frombuffer(encode_frame(pixels, PixelFormat.RGB8), np.uint8), cv2.IMREAD_COLOR)[0, 0]
+    blue, green, red = cv2.imdecode(np.frombuffer(encode_png(pixels), np.uint8), cv2.IMREAD_COLOR)[0, 0]
     assert (red, green, blue) == (200, 0, 0)
 
 
 def test_bytes_that_are_no_image_are_said_to_be_damaged() -> None:
-    whole = encode_frame(random_pixels(PixelFormat.Mono8), PixelFormat.Mono8)
+    whole = encode_png(random_pixels(PixelFormat.Mono8))
     for damaged in (b"no image", whole[:40]):
         with pytest.raises(StationError, match="damaged"):
             decode_frame(damaged, PixelFormat.Mono8)
