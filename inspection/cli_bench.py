@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.status import Status
-from rich.table import Table
 
+from inspection.bench.report import show, write
 from inspection.cli_options import PASS_ON, run_or_explain
 from inspection.errors import StationError
 
@@ -71,8 +70,8 @@ def line(
                     status.update(f"{what}: {step}")
 
                 cases.append(measure(data.resolve(), sensor, number, seconds, wanted, show))
-            _write(json, {"cases": [asdict(case) for case in cases]})
-        _show(head, _line_rows(cases))
+            write(json, {"cases": [asdict(case) for case in cases]})
+        show([head, *_line_rows(cases)])
 
     run_or_explain(action)
 
@@ -89,18 +88,16 @@ def images(
     def action() -> None:
         with Console(stderr=True).status("") as status:
             measured = list(measure(rounds, photographs, status.update))
-        _write(json, {"encodings": [asdict(each) for each in measured]})
+        write(json, {"encodings": [asdict(each) for each in measured]})
         head = ("frames", "encoder", "encode, CPU ms", "decode, CPU ms", "MB/s", "size, share", "lossless")
-        _show(
-            head,
-            [
-                (
-                    *(each.frames, each.encoder, f"{each.encode_ms:.1f}", f"{each.decode_ms:.1f}"),
-                    *(f"{each.mb_per_s:.0f}", f"{each.ratio:.3f}", "yes" if each.lossless else "no"),
-                )
-                for each in measured
-            ],
-        )
+        rows = [
+            (
+                *(each.frames, each.encoder, f"{each.encode_ms:.1f}", f"{each.decode_ms:.1f}"),
+                *(f"{each.mb_per_s:.0f}", f"{each.ratio:.3f}", "yes" if each.lossless else "no"),
+            )
+            for each in measured
+        ]
+        show([head, *rows])
 
     run_or_explain(action)
 
@@ -133,7 +130,7 @@ def records(
                         bar.update(task, description=f"{what}, {step}", completed=done, total=steps)
 
                     cases.append(measure(url, size, show))
-                    _write(json, {"cases": [asdict(case) for case in cases]})
+                    write(json, {"cases": [asdict(case) for case in cases]})
         reads = list(cases[0].reads)
         table = [
             (
@@ -142,7 +139,8 @@ def records(
             )
             for case in cases
         ]
-        _show(("database", "rows", "inserts/s, grouped", "one alone, ms", *(f"{name}, ms" for name in reads)), table)
+        head = ("database", "rows", "inserts/s, grouped", "one alone, ms", *(f"{name}, ms" for name in reads))
+        show([head, *table])
         typer.echo("ms are p50, p99")
 
     run_or_explain(action)
@@ -179,16 +177,3 @@ def _line_rows(cases: list[Any]) -> list[tuple[str, ...]]:
                 )
             )
     return rows
-
-
-def _show(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    table = Table(*head)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
-
-
-def _write(path: Path | None, figures: dict[str, Any]) -> None:
-    if path is not None:
-        document = {"cores": len(os.sched_getaffinity(0)), **figures}
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")

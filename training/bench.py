@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -11,11 +10,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+
+from inspection.bench.report import Row, show, write
 
 if TYPE_CHECKING:
     from training.peers import Fit, Measured
@@ -29,7 +28,6 @@ Size = Annotated[int, typer.Option(metavar="PIXELS", min=64, max=1024, help="Lon
 Most = Annotated[
     int | None, typer.Option("--most", metavar="N", min=20, help="Train on N images, evenly spread, of larger sets.")
 ]
-Row = tuple[str, ...]
 
 
 @app.command()
@@ -68,7 +66,7 @@ def detection(
     for each in measured:
         if each.error:
             console.print(f"{each.product}, {each.method}: {each.error}", style="yellow", markup=False)
-    _show(detection_rows(measured), markdown)
+    _end(detection_rows(measured), markdown)
 
 
 @app.command()
@@ -98,7 +96,7 @@ def training(
                 measured.append(fit)
                 bar.advance(runs)
                 _write(json, size, measured)
-    _show(fit_rows(measured), markdown)
+    _end(fit_rows(measured), markdown)
 
 
 @app.command()
@@ -122,7 +120,7 @@ def detector(
 
             cases.append(measure(width, height, pixel_format, rounds, size, show))
             _write(json, size, cases)
-    _show(speed_rows(cases), markdown)
+    _end(speed_rows(cases), markdown)
 
 
 def speed_rows(cases: Sequence[Case]) -> list[Row]:
@@ -195,11 +193,8 @@ def _number(values: Sequence[float | None], digits: int) -> str:
     return f"{mean(known):.{digits}f}{spread}"
 
 
-def _show(rows: Sequence[Row], markdown: Path | None) -> None:
-    table = Table(*rows[0])
-    for row in rows[1:]:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+def _end(rows: Sequence[Row], markdown: Path | None) -> None:
+    show(rows)
     if markdown is not None:
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         lines.insert(1, "|" + "---|" * len(rows[0]))
@@ -207,14 +202,8 @@ def _show(rows: Sequence[Row], markdown: Path | None) -> None:
 
 
 def _write(path: Path | None, size: int, measured: Sequence[Any]) -> None:
-    if path is not None:
-        document = {
-            "longer_side": size,
-            "cores": len(os.sched_getaffinity(0)),
-            "versions": {name: version(name) for name in ("anomalib", "torch", "timm", "openvino")},
-            "runs": [asdict(each) for each in measured],
-        }
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    versions = {name: version(name) for name in ("anomalib", "torch", "timm", "openvino")}
+    write(path, {"longer_side": size, "versions": versions, "runs": [asdict(each) for each in measured]})
 
 
 def _bar(console: Console) -> Progress:
