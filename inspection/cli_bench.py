@@ -66,10 +66,10 @@ def line(
         for sensor, number in [(sensor, 1) for sensor in SENSORS] + [(SENSORS[1], number) for number in map(int, several)]:
             with console.status("") as status:
 
-                def show(step: str, what: str = f"{sensor}, {number} cameras", status: Status = status) -> None:
+                def note(step: str, what: str = f"{sensor}, {number} cameras", status: Status = status) -> None:
                     status.update(f"{what}: {step}")
 
-                cases.append(measure(data.resolve(), sensor, number, seconds, wanted, show))
+                cases.append(measure(data.resolve(), sensor, number, seconds, wanted, note))
             write(json, {"cases": [asdict(case) for case in cases]})
         show([head, *_line_rows(cases)])
 
@@ -126,10 +126,10 @@ def records(
                 for url in urls:
                     task = bar.add_task("")
 
-                    def show(step: str, done: int, steps: int, task: TaskID = task, what: str = url.split(":")[0]) -> None:
+                    def note(step: str, done: int, steps: int, task: TaskID = task, what: str = url.split(":")[0]) -> None:
                         bar.update(task, description=f"{what}, {step}", completed=done, total=steps)
 
-                    cases.append(measure(url, size, show))
+                    cases.append(measure(url, size, note))
                     write(json, {"cases": [asdict(case) for case in cases]})
         reads = list(cases[0].reads)
         table = [

@@ -308,6 +308,7 @@ def _reads(engine: Engine, rows: int, repeats: int, progress: Callable[[int], No
             with engine.connect() as connection:
                 read(connection)
             times.setdefault(name, []).append(time.perf_counter() - started)
+    progress(repeats)
     return times
 
 

@@ -41,6 +41,16 @@ def test_records_are_made_once_and_measured(database: str, tmp_path: Path, reque
     assert ("rows", 0) not in steps
 
 
+def test_the_command_shows_every_kind_of_read(tmp_path: Path) -> None:
+    report = tmp_path / "records.json"
+    command = [sys.executable, "-m", "inspection", "bench", "records", "--rows", "10000", "--data", str(tmp_path)]
+    done = subprocess.run([*command, "--json", str(report)], capture_output=True, text=True, check=True)
+    (case,) = json.loads(report.read_bytes())["cases"]
+    assert case["rows"] == 10_000
+    assert f"{case['grouped_per_s']:,.0f}" in done.stdout
+    assert all(f"{times['p50']:.1f}, {times['p99']:.1f}" in done.stdout for times in case["reads"].values())
+
+
 def test_sizes_grow_tenfold() -> None:
     assert records.sizes(20_000) == [20_000]
     assert records.sizes(10**7) == [10**5, 10**6, 10**7]
