@@ -12,8 +12,7 @@ install_station() {
   # Again only when what is installed may have changed.
   if [ ! -e "$stamp" ] || [ "$top/pyproject.toml" -nt "$stamp" ] || [ -n "$(find "$top/cameras/simulator" -newer "$stamp" -name '*.[chx]*' ! -name '*.cti' -print -quit)" ]; then
     echo "installing the station into $top/.venv …" >&2
-    # Modules are compiled when they are first imported: most of them never are.
-    "$top/.venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check -e "$top$extra" >&2
+    "$top/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$top$extra" >&2
     touch "$stamp"
   fi
 }
