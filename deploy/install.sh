@@ -6,13 +6,16 @@ python=${PYTHON:-python3.11}
 command -v "$python" >/dev/null || python=python3
 "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed; set PYTHON to its path" >&2; exit 1; }
 
+# Modules are compiled when they are first imported, for most of them never are; and then once, not in every process.
+unset PYTHONDONTWRITEBYTECODE
+
 install_station() {
   local extra=$1 stamp="$top/.venv/installed${1//[^a-z]/}"
   [ -x "$top/.venv/bin/python" ] || "$python" -m venv "$top/.venv"
   # Again only when what is installed may have changed.
   if [ ! -e "$stamp" ] || [ "$top/pyproject.toml" -nt "$stamp" ] || [ -n "$(find "$top/cameras/simulator" -newer "$stamp" -name '*.[chx]*' ! -name '*.cti' -print -quit)" ]; then
     echo "installing the station into $top/.venv …" >&2
-    "$top/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$top$extra" >&2
+    "$top/.venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check -e "$top$extra" >&2
     touch "$stamp"
   fi
 }
