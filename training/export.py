@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ class CompiledFeatures:
     """The feature network, without bank, compiled by OpenVINO for one image size and each of these precisions."""
 
     def __init__(self, features: PatchFeatures, width: int, height: int, precisions: Sequence[Precision]) -> None:
-        model, core = _converted_features(features, width, height), ov.Core()
+        model, core = _convert(features, width, height, ("features",)), ov.Core()
         self._requests = {
             precision: core.compile_model(
                 model, "CPU", {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": computing_threads()}
@@ -43,12 +42,6 @@ class CompiledFeatures:
             precision: torch.from_numpy(request.infer({"image": image})["features"][0].astype(np.float16))
             for precision, request in self._requests.items()
         }
-
-
-@lru_cache(maxsize=16)
-def _converted_features(features: PatchFeatures, width: int, height: int) -> ov.Model:
-    """Kept, as a search, a training and the next one ask for the same; it takes seconds."""
-    return _convert(features, width, height, ("features",))
 
 
 def export(network: nn.Module, width: int, height: int) -> dict[str, bytes]:

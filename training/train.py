@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -172,12 +171,10 @@ def train(
 
 def level_features(backbone: Backbone, design: Design) -> list[PatchFeatures]:
     """The feature networks of a design's levels, the largest first."""
-    return [_features(replace(backbone, layers=design.layers), level) for level in range(design.levels)]
-
-
-@cache
-def _features(backbone: Backbone, level: int) -> PatchFeatures:
-    return PatchFeatures(patchcore(backbone), backbone.mean, backbone.std, level)
+    return [
+        PatchFeatures(patchcore(replace(backbone, layers=design.layers)), backbone.mean, backbone.std, level)
+        for level in range(design.levels)
+    ]
 
 
 def _fastest(
