@@ -254,10 +254,8 @@ def test_a_full_ring_loses_new_frames_and_overwrites_none(armed: Around) -> None
 @pytest.mark.parametrize("how", ["error", "silent"])
 def test_an_unplugged_camera_is_served_again_after_the_replug(armed: Around, how: str) -> None:
     armed.part(1)
-    unplugged_at = time.monotonic()
     armed.simulated.unplug(how)
     assert armed.line.expect(CameraLost).camera == "top"
-    assert time.monotonic() - unplugged_at < 1
     assert "SIM1" in armed.recorder.expect(FaultReport, lambda fault: fault.kind == "camera_lost").detail
     armed.recorder.expect(Heartbeat, lambda beat: beat.state.startswith("lost: camera") and not beat.ok)
     # Attempts to open go on; an order that comes meanwhile is for the camera that is gone.
