@@ -77,6 +77,33 @@ def line(
 
 
 @app.command()
+def memory(
+    seconds: Annotated[float, typer.Option(min=10, help="How long parts come.")] = 3600.0,
+    rate: Annotated[float, typer.Option(min=1, metavar="N", help="Parts per second.")] = 25.0,
+    json: Json = None,
+    data: Data = BENCH_DIR,
+) -> None:
+    """What each process holds while one line runs for long, and how fast that grows."""
+    from inspection.bench.line import SENSORS
+    from inspection.bench.memory import measure
+
+    def action() -> None:
+        with Console(stderr=True).status("") as status:
+            case = measure(data.resolve(), SENSORS[1], rate, seconds, status.update)
+        write(json, asdict(case))
+        head = ("process", "settled, MiB", "at the end, MiB", "slope, MiB/h", "± standard error")
+        rows = [
+            (name, *(f"{value / 2**20:.2f}" for value in (each.settled, each.last, each.slope_per_hour, each.slope_error)))
+            for name, each in sorted(case.processes.items())
+        ]
+        show([head, *rows])
+        lost = ", ".join(f"{number} {reason}" for reason, number in case.run.lost.items()) or "none"
+        typer.echo(f"{case.run.parts} parts at {case.run.parts_per_s:.1f}/s, lost: {lost}")
+
+    run_or_explain(action)
+
+
+@app.command()
 def images(
     json: Json = None,
     rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Frames through every encoder.")] = 15,

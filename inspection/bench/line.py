@@ -8,66 +8,38 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
-import msgspec
 import numpy as np
-import psutil
-from numpy.typing import NDArray
 from sqlalchemy import select
 
 from cameras.bus import Bus
 from cameras.frame import Frame, PixelFormat
-from cameras.simulator.control import SimulatedCamera
-from cameras.simulator.scenes import render, write_dataset
-from inspection import config as configuration
-from inspection.artifact import read_artifact, write_artifact
+from inspection.artifact import read_artifact
+from inspection.bench.station import DEADLINE_MS, PRODUCT, BenchStation, Sensor, bench_model, bench_scenes, bench_station
 from inspection.cell import Cell, CellPart, Outcome
-from inspection.config import Config, prepare_directories
-from inspection.deploying import deploy_artifact
+from inspection.config import Config
 from inspection.detector import CompiledNetwork, computing_threads
 from inspection.domain import Verdict
-from inspection.errors import ModelError, StationError
 from inspection.messages import CellMessage
 from inspection.preprocessing import network_input
-from inspection.records.database import migrate, open_engine
+from inspection.records.database import open_engine
 from inspection.records.tables import inspections
-from inspection.starting import close_lots, free_port, open_lots, running_station
+from inspection.starting import close_lots, open_lots
 
-PRODUCT = "flange"
 IN_FLIGHT = 4
 """Parts of one camera between trigger and result while the highest rate is measured: enough that the inspector never waits."""
-_GOOD_IMAGES, _SCENES, _DEFECT_EVERY = 12, 16, 8
-_DEADLINE_MS = 2_000.0
 # Parts per second: below the cameras' own limit of 500 frames.
 _FASTEST = 400.0
 _ROUNDS, _WARM_UP = 60, 5
 _STAGES = ("expose", "transfer", "queue", "preprocess", "infer", "regions", "record")
-
-
-@dataclass(frozen=True, slots=True)
-class Sensor:
-    width: int
-    height: int
-    pixel_format: str
-
-    @property
-    def color(self) -> bool:
-        return self.pixel_format != "Mono8"
-
-    def __str__(self) -> str:
-        return f"{self.width} × {self.height} {self.pixel_format}"
 
 
 SENSORS = (Sensor(1280, 1024, "BayerRG8"), Sensor(1280, 1024, "Mono8"), Sensor(2448, 2048, "Mono8"))
@@ -127,39 +99,20 @@ def measure(
 ) -> LineCase:
     """Measure one case; ``directory`` keeps the model for the next time. StationError if no model can be trained."""
     progress("model")
-    model = _model(directory, sensor)
-    scenes = [
-        CellPart(
-            "",
-            "",
-            _shown(render(f"S{number}", 5_000 + number, _defect(number), 0.7, sensor.width, sensor.height).pixels, sensor),
-            _defect(number),
-        )
-        for number in range(_SCENES)
-    ]
-    with ExitStack() as stack:
-        progress("limit")
-        limits = [_limits(model, sensor, scenes)]
-        # Under the data directory, whose disk is the one to measure.
-        run_dir = Path(stack.enter_context(TemporaryDirectory(prefix="run-", dir=directory)))
-        config_path = _write_config(run_dir, sensor, cameras)
-        config = configuration.load(config_path)
-        prepare_directories(config)
-        simulated = [_simulated(config, camera.serial, sensor) for camera in config.cameras]
-        for camera in simulated:
-            stack.callback(camera.close)
-        migrate(open_engine(config.database_url))
-        _deploy(config, model)
-        runs = []
-        with running_station(config, config_path) as station:
-            progress("highest rate")
-            highest = _run(config, station, simulated, scenes, None, seconds)
-            runs.append(highest)
-            for rate in rates:
-                progress(f"{rate:g} parts/s")
-                runs.append(_run(config, station, simulated, scenes, rate, seconds))
-        progress("limit")
-        limits.append(_limits(model, sensor, scenes))
+    model = bench_model(directory, sensor)
+    scenes = bench_scenes(sensor)
+    progress("limit")
+    limits = [_limits(model, sensor, scenes)]
+    runs = []
+    with bench_station(directory, model, sensor, cameras) as station:
+        progress("highest rate")
+        highest = run_parts(station, scenes, None, seconds)
+        runs.append(highest)
+        for rate in rates:
+            progress(f"{rate:g} parts/s")
+            runs.append(run_parts(station, scenes, rate, seconds))
+    progress("limit")
+    limits.append(_limits(model, sensor, scenes))
     manifest = read_artifact(model).manifest
     limit, limit_all = (median(values) for values in zip(*limits, strict=True))
     return LineCase(
@@ -174,39 +127,6 @@ def measure(
         highest.parts_per_s / limit_all,
         tuple(runs),
     )
-
-
-def _defect(number: int) -> str | None:
-    return "scratch" if number % _DEFECT_EVERY == _DEFECT_EVERY - 1 else None
-
-
-def _shown(pixels: NDArray[np.uint8], sensor: Sensor) -> NDArray[np.uint8]:
-    return np.repeat(pixels[..., None], 3, axis=2) if sensor.color else pixels
-
-
-def _model(directory: Path, sensor: Sensor) -> Path:
-    """A model of rendered parts at this sensor's size, in the smallest design; trained once for each version of the station."""
-    home = directory / f"{sensor.width}x{sensor.height}"
-    report = home / "training.json"
-    if not _readable(report):
-        dataset = home / "dataset"
-        if not dataset.exists():
-            write_dataset(dataset, 0, good=_GOOD_IMAGES, test_good=0, per_defect=0, width=sensor.width, height=sensor.height)
-        command = [sys.executable, "-m", "training", "train", str(dataset), "--out", str(home / "models"), "--size", "320"]
-        done = subprocess.run(
-            [*command, "--product", PRODUCT, "--json", str(report)], capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise StationError(f"no model could be trained: {done.stderr.strip()[-500:]}")
-    return Path(msgspec.json.decode(report.read_bytes())["path"])
-
-
-def _readable(report: Path) -> bool:
-    try:
-        read_artifact(Path(msgspec.json.decode(report.read_bytes())["path"]))
-    except (OSError, ModelError):
-        return False
-    return True
 
 
 def _limits(model: Path, sensor: Sensor, scenes: Sequence[CellPart]) -> tuple[float, float]:
@@ -228,72 +148,22 @@ def _limits(model: Path, sensor: Sensor, scenes: Sequence[CellPart]) -> tuple[fl
     return 1 / median(times[0]), 1 / median(times[1])
 
 
-def _write_config(directory: Path, sensor: Sensor, cameras: int) -> Path:
-    path = directory / "station.toml"
-    names = [f"camera{number + 1}" for number in range(cameras)]
-    each = "\n".join(
-        f"""
-[[cameras]]
-name = "{name}"
-serial = "BENCH{name}"
-ring_slots = 64
-
-[cameras.features]
-PixelFormat = "{sensor.pixel_format}"
-TriggerMode = "On"
-TriggerSource = "Line1"
-ExposureTime = 1000.0
-AcquisitionFrameRate = 500.0
-ChunkModeActive = true
-
-[[products]]
-part_number = "{PRODUCT}-{name}"
-camera = "{name}"
-deadline_ms = {_DEADLINE_MS}
-"""
-        for name in names
-    )
-    head = '[station]\nname = "bench"\ndata_dir = "."\n'
-    tail = f"\n[line]\nexpose_window_ms = 1000\n\n[web]\nport = {free_port(8090)}\n"
-    path.write_text(head + each + tail, encoding="utf-8")
-    return path
-
-
-def _simulated(config: Config, serial: str, sensor: Sensor) -> SimulatedCamera:
-    return SimulatedCamera.create(config.simulator_dir, serial, sensor.width, sensor.height, sensor.color)
-
-
-def _deploy(config: Config, model: Path) -> None:
-    """One model for each camera's product, of the same network."""
-    artifact = read_artifact(model)
-    for product in config.products:
-        manifest = msgspec.structs.replace(artifact.manifest, product=product.part_number)
-        path, _ = write_artifact(config.models_dir, manifest, artifact.files)
-        deploy_artifact(config, path, product.part_number, "bench", "benchmark", override="what is measured is the line")
-
-
-def _run(
-    config: Config,
-    station: subprocess.Popen[bytes],
-    simulated: Sequence[SimulatedCamera],
-    scenes: Sequence[CellPart],
-    rate: float | None,
-    seconds: float,
-) -> LineRun:
-    """Parts for so many seconds, shared out to all cameras."""
+def run_parts(station: BenchStation, scenes: Sequence[CellPart], rate: float | None, seconds: float) -> LineRun:
+    """Parts for so many seconds, shared out to all cameras; ``rate`` is in parts per second, None for the highest."""
+    config = station.config
     lots = {
         camera.name: f"{camera.name}-{hashlib.sha256(str(time.time()).encode()).hexdigest()[:8]}" for camera in config.cameras
     }
     for name, lot in lots.items():
         open_lots(config, [lot], f"{PRODUCT}-{name}")
     cells = [
-        Cell(Bus(config.run_dir, f"cell-{camera.name}", CellMessage), handle, camera.name, _DEADLINE_MS)
-        for camera, handle in zip(config.cameras, simulated, strict=True)
+        Cell(Bus(config.run_dir, f"cell-{camera.name}", CellMessage), handle, camera.name, DEADLINE_MS)
+        for camera, handle in zip(config.cameras, station.cameras, strict=True)
     ]
     outcomes: list[Outcome] = []
     for cell in cells:
         cell.on_outcome = outcomes.append
-    before = _processor_seconds(station.pid)
+    before = _processor_seconds(station)
     started = time.monotonic()
     threads = []
     for cell in cells:
@@ -307,7 +177,7 @@ def _run(
     took = time.monotonic() - started
     used = {
         name: Usage((spent - before.get(name, (0.0, 0))[0]) / took, peak)
-        for name, (spent, peak) in _processor_seconds(station.pid).items()
+        for name, (spent, peak) in _processor_seconds(station).items()
     }
     for cell in cells:
         cell.bus.close()
@@ -360,15 +230,12 @@ def _quantiles(values: Sequence[float]) -> Quantiles | None:
     return Quantiles(float(p50), float(p99), float(max(values)))
 
 
-def _processor_seconds(manager: int) -> dict[str, tuple[float, int]]:
+def _processor_seconds(station: BenchStation) -> dict[str, tuple[float, int]]:
     """Processor seconds and peak memory in bytes of each process of the station, by its name."""
     found = {}
-    for process in psutil.Process(manager).children(recursive=True):
-        arguments = process.cmdline()
-        if arguments[1:2] == ["-m"] and len(arguments) > 4:
-            name = arguments[4] if arguments[3] == "process" else arguments[3]
-            times = process.cpu_times()
-            status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
-            peak = int(status.split("VmHWM:", 1)[1].split(maxsplit=1)[0]) * 1024
-            found[name] = (times.user + times.system, peak)
+    for name, process in station.by_name().items():
+        times = process.cpu_times()
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+        peak = int(status.split("VmHWM:", 1)[1].split(maxsplit=1)[0]) * 1024
+        found[name] = (times.user + times.system, peak)
     return found

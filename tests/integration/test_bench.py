@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Engine
 
 from cameras.frame import PixelFormat
-from inspection.bench import images, line, records
+from inspection.bench import images, line, memory, records
+from inspection.bench.station import Sensor
 from inspection.records.database import open_engine
 from inspection.records.queries import lot_summary
 from training import speed
@@ -70,9 +71,18 @@ def test_the_detector_and_its_peers_do_the_same_work() -> None:
         assert ratio == (pytest.approx(sides[0].ms / sides[1].ms) if same else None)
 
 
-def test_the_line_is_measured_with_its_real_processes(tmp_path: Path) -> None:
+SMALL = Sensor(320, 256, "Mono8")
+
+
+@pytest.fixture(scope="module")
+def bench_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keeps the model for all measurements of a running line."""
+    return tmp_path_factory.mktemp("bench")
+
+
+def test_the_line_is_measured_with_its_real_processes(bench_dir: Path) -> None:
     steps: list[str] = []
-    case = line.measure(tmp_path, line.Sensor(320, 256, "Mono8"), 2, 1.0, [10], steps.append)
+    case = line.measure(bench_dir, SMALL, 2, 1.0, [10], steps.append)
     assert steps == ["model", "limit", "highest rate", "10 parts/s", "limit"]
     highest, paced = case.runs
     assert highest.wanted_parts_per_s is None
@@ -87,7 +97,29 @@ def test_the_line_is_measured_with_its_real_processes(tmp_path: Path) -> None:
     assert paced.parts == pytest.approx(10, abs=5)
     assert sum(paced.lost.values()) <= paced.parts
     # Images and records of the run are gone, the model is kept.
-    assert [path.name for path in tmp_path.iterdir()] == ["320x256"]
+    assert [path.name for path in bench_dir.iterdir()] == ["320x256"]
+
+
+def test_the_memory_of_every_process_is_followed(bench_dir: Path) -> None:
+    steps: list[str] = []
+    case = memory.measure(bench_dir, SMALL, 10, 6.0, steps.append)
+    assert set(case.processes) >= {"recorder", "line", "inspector", "camera@camera1", "web"}
+    for each in case.processes.values():
+        assert min(each.samples) > 2**20, "bytes"
+        assert len(each.samples) > 60
+        assert each.last == each.samples[-1]
+    assert case.run.parts == pytest.approx(60, abs=10)
+    assert "MiB in" in steps[-1]
+
+
+def test_growth_after_settling_is_told_from_what_came_before() -> None:
+    hour = [
+        (second, {"line": 50_000_000 - 10_000 * second if second < 300 else 40_000_000 + second}) for second in range(0, 3600, 10)
+    ]
+    flat = memory.growth([(float(at), held) for at, held in hour], "line", 3600)
+    assert flat.slope_per_hour == pytest.approx(3600)
+    assert flat.slope_error == pytest.approx(0, abs=1)
+    assert (flat.settled, flat.last) == (40_000_300, 40_003_590)
 
 
 def test_the_command_shows_that_the_stations_encoder_keeps_every_class_of_frames(tmp_path: Path) -> None:
