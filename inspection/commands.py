@@ -9,11 +9,11 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from inspection.domain import LotState
+from inspection.domain import LotChange, LotState
 from inspection.messages import Message
-from inspection.records.tables import lots, parts
+from inspection.records.tables import lot_events, lots, parts
 
 MAX_NAME_LENGTH = 64
 MAX_SERIALS = 10_000
@@ -23,10 +23,30 @@ class OpenLot(Message, frozen=True):
     lot: str
     product: str
     expected_quantity: int | None = None
+    by: str = ""
+    reason: str = ""
 
 
 class CloseLot(Message, frozen=True):
     lot: str
+    by: str = ""
+    reason: str = ""
+
+
+class HoldLot(Message, frozen=True):
+    """An open lot takes no parts until it is released; of a held lot, open or closed, nothing is to leave."""
+
+    lot: str
+    by: str
+    reason: str
+
+
+class ReleaseLot(Message, frozen=True):
+    """A held lot becomes what it was: open or closed."""
+
+    lot: str
+    by: str
+    reason: str
 
 
 class AnnounceParts(Message, frozen=True):
@@ -49,7 +69,7 @@ class Refused(Message, frozen=True):
     detail: str
 
 
-Command = OpenLot | CloseLot | AnnounceParts
+Command = OpenLot | CloseLot | HoldLot | ReleaseLot | AnnounceParts
 Reply = Done | Refused
 
 
@@ -85,13 +105,16 @@ def execute(connection: Connection, command: Command) -> Reply:
     """Apply one command inside the caller's transaction; the caller commits before it sends the reply."""
     try:
         check_name(command.lot)
+        if not isinstance(command, AnnounceParts):
+            check_text(command.by)
+            check_reason(command.reason)
         if isinstance(command, OpenLot):
             return _open_lot(connection, command)
-        if isinstance(command, CloseLot):
-            return _close_lot(connection, command)
-        return _announce_parts(connection, command)
+        if isinstance(command, AnnounceParts):
+            return _announce_parts(connection, command)
+        return _change_lot(connection, command)
     except ValueError as error:
-        return Refused(code="invalid_request", detail=f"a name {error}")
+        return Refused(code="invalid_request", detail=f"a name or reason {error}")
 
 
 def _open_lot(connection: Connection, command: OpenLot) -> Reply:
@@ -114,15 +137,46 @@ def _open_lot(connection: Connection, command: OpenLot) -> Reply:
             expected_quantity=command.expected_quantity,
         )
     )
+    _happened(connection, command, LotChange.OPENED)
     return Done(lot=command.lot)
 
 
-def _close_lot(connection: Connection, command: CloseLot) -> Reply:
-    refusal = _refusal_unless_open(connection, command.lot)
-    if refusal is not None:
-        return refusal
-    connection.execute(update(lots).where(lots.c.lot == command.lot).values(state=LotState.CLOSED, closed_at=datetime.now(UTC)))
+def _change_lot(connection: Connection, command: CloseLot | HoldLot | ReleaseLot) -> Reply:
+    lot = connection.execute(select(lots.c.state, lots.c.closed_at).where(lots.c.lot == command.lot)).one_or_none()
+    if lot is None:
+        return _unknown(command.lot)
+    values: dict[str, object]
+    match command:
+        case CloseLot():
+            refusal = _refusal_unless_open(connection, command.lot)
+            if refusal is not None:
+                return refusal
+            change, values = LotChange.CLOSED, {"state": LotState.CLOSED, "closed_at": datetime.now(UTC)}
+        case HoldLot():
+            if lot.state == LotState.HELD:
+                return Refused(code="held_lot", detail=f"lot {command.lot!r} is held already; its events say by whom and why")
+            change, values = LotChange.HELD, {"state": LotState.HELD}
+        case ReleaseLot():
+            if lot.state != LotState.HELD:
+                return Refused(code="not_held", detail=f"lot {command.lot!r} is {lot.state}; only a held lot can be released")
+            change, values = LotChange.RELEASED, {"state": LotState.OPEN if lot.closed_at is None else LotState.CLOSED}
+    connection.execute(update(lots).where(lots.c.lot == command.lot).values(**values))
+    _happened(connection, command, change)
     return Done(lot=command.lot)
+
+
+def _happened(connection: Connection, command: OpenLot | CloseLot | HoldLot | ReleaseLot, change: LotChange) -> None:
+    newest = connection.execute(select(func.coalesce(func.max(lot_events.c.lot_event_id), 0))).scalar_one()
+    connection.execute(
+        insert(lot_events).values(
+            lot_event_id=newest + 1,
+            lot=command.lot,
+            change=change,
+            at=datetime.now(UTC),
+            by=command.by,
+            reason=command.reason,
+        )
+    )
 
 
 def _announce_parts(connection: Connection, command: AnnounceParts) -> Reply:
@@ -159,7 +213,13 @@ def _announce_parts(connection: Connection, command: AnnounceParts) -> Reply:
 def _refusal_unless_open(connection: Connection, lot: str) -> Refused | None:
     state = connection.execute(select(lots.c.state).where(lots.c.lot == lot)).scalar_one_or_none()
     if state is None:
-        return Refused(code="unknown_lot", detail=f"lot {lot!r} was never opened on this station; open it first")
+        return _unknown(lot)
     if state == LotState.CLOSED:
         return Refused(code="closed_lot", detail=f"lot {lot!r} is closed; open a new lot")
+    if state == LotState.HELD:
+        return Refused(code="held_lot", detail=f"lot {lot!r} is held; release it first, its events say who held it and why")
     return None
+
+
+def _unknown(lot: str) -> Refused:
+    return Refused(code="unknown_lot", detail=f"lot {lot!r} was never opened on this station; open it first")

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -66,8 +66,32 @@ class ImagesConfig(_Section):
 
 
 class WebConfig(_Section):
+    """``tokens``: requests show a token (``station token create``); without, only this machine is served. ``requests_per_s`` are
+    those of one account, or of one address without tokens; five times as many may come at once.
+    """
+
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65_535)
+    tokens: bool = False
+    requests_per_s: float = Field(default=200, ge=1)
+
+    @model_validator(mode="after")
+    def _others_show_tokens(self) -> WebConfig:
+        if not self.tokens and self.host not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError(f"host {self.host} serves other machines, which must show tokens: set tokens = true in [web]")
+        return self
+
+
+class HttpReceiverConfig(_Section):
+    """Where events are POSTed. ``secret_file`` holds the secret that both ends know; ``ca_file`` certificates to trust beside
+    those of the operating system.
+    """
+
+    kind: Literal["http"]
+    name: Name
+    url: str = Field(pattern=r"^https?://[^\s]+$")
+    secret_file: Path
+    ca_file: Path | None = None
 
 
 class Config(_Section):
@@ -77,6 +101,7 @@ class Config(_Section):
     line: LineConfig = LineConfig()
     images: ImagesConfig = ImagesConfig()
     web: WebConfig = WebConfig()
+    receivers: tuple[HttpReceiverConfig, ...] = ()
 
     @model_validator(mode="after")
     def _names_agree(self) -> Config:
@@ -86,10 +111,27 @@ class Config(_Section):
         numbers = [product.part_number for product in self.products]
         if len(set(numbers)) != len(numbers):
             raise ValueError("two products have the same part_number")
+        receivers = [receiver.name for receiver in self.receivers]
+        if len(set(receivers)) != len(receivers):
+            raise ValueError("two receivers have the same name")
         for product in self.products:
             if product.camera not in cameras:
                 raise ValueError(f"product {product.part_number} names camera {product.camera!r}; there are {', '.join(cameras)}")
         return self
+
+    def beside(self, folder: Path) -> Config:
+        """With the paths of a configuration file in that folder made absolute."""
+        station = self.station.model_copy(update={"data_dir": (folder / self.station.data_dir).resolve()})
+        receivers = tuple(
+            each.model_copy(
+                update={
+                    "secret_file": (folder / each.secret_file).resolve(),
+                    "ca_file": each.ca_file and (folder / each.ca_file).resolve(),
+                }
+            )
+            for each in self.receivers
+        )
+        return self.model_copy(update={"station": station, "receivers": receivers})
 
     @property
     def data_dir(self) -> Path:
@@ -122,6 +164,11 @@ class Config(_Section):
     @property
     def status_path(self) -> Path:
         return self.run_dir / "status.json"
+
+    @property
+    def outbox_dir(self) -> Path:
+        """How far each receiver is."""
+        return self.data_dir / "outbox"
 
     @property
     def log_dir(self) -> Path:
@@ -162,11 +209,18 @@ def load(path: Path) -> Config:
     except ValidationError as error:
         lines = [f"  {'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}" for item in error.errors()]
         raise ConfigError(f"{path} is not a valid configuration:\n" + "\n".join(lines)) from error
-    data_dir = (path.parent / config.station.data_dir).resolve()
-    return config.model_copy(update={"station": config.station.model_copy(update={"data_dir": data_dir})})
+    return config.beside(path.parent)
 
 
 def prepare_directories(config: Config) -> None:
     """Make what the processes need; the run directory is for the station's user alone."""
-    for directory in (config.data_dir, config.image_dir, config.models_dir, config.log_dir, config.run_dir, config.simulator_dir):
+    for directory in (
+        config.data_dir,
+        config.image_dir,
+        config.models_dir,
+        config.log_dir,
+        config.outbox_dir,
+        config.run_dir,
+        config.simulator_dir,
+    ):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     OVERLOAD = "overload"
     UNKNOWN_LOT = "unknown_lot"
     CLOSED_LOT = "closed_lot"
+    HELD_LOT = "held_lot"
     NO_MODEL = "no_model"
     DETECTOR_ERROR = "detector_error"
 
@@ -42,7 +43,19 @@ class Output(StrEnum):
 
 
 class LotState(StrEnum):
+    """A held lot takes no parts, and none of it is to leave; released, it is open or closed as it was before."""
+
     OPEN = "open"
+    HELD = "held"
+    CLOSED = "closed"
+
+
+class LotChange(StrEnum):
+    """What can happen to a lot."""
+
+    OPENED = "opened"
+    HELD = "held"
+    RELEASED = "released"
     CLOSED = "closed"
 
 
@@ -83,6 +96,28 @@ class RunState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Scope(StrEnum):
+    """What a token opens: reading everything; lots and their parts; labels and golden images; training; which model decides."""
+
+    READ = "read"
+    LOTS = "lots"
+    LABEL = "label"
+    TRAIN = "train"
+    DEPLOY = "deploy"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a machine account may do, and how long. The token itself is known to its owner alone."""
+
+    account: str
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Lot:
     lot: str
@@ -91,6 +126,18 @@ class Lot:
     opened_at: datetime
     closed_at: datetime | None = None
     expected_quantity: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LotEvent:
+    """What happened to a lot, by whom and why; lots that were opened by former versions have none."""
+
+    lot_event_id: int
+    lot: str
+    change: LotChange
+    at: datetime
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

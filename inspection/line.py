@@ -208,7 +208,7 @@ class LineProcess:
         if lot is None:
             return Reason.UNKNOWN_LOT
         if lot[0] is not LotState.OPEN:
-            return Reason.CLOSED_LOT
+            return Reason.HELD_LOT if lot[0] is LotState.HELD else Reason.CLOSED_LOT
         lane = self._lanes.get(request.camera)
         if lane is None or not lane.ready:
             return Reason.DESYNC if lane is not None and lane.state.startswith("desync") else Reason.CAMERA_LOST

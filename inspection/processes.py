@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -16,6 +17,7 @@ from sqlalchemy import Engine, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from cameras.bus import Bus
+from cameras.messages import Message
 from inspection.config import Config, prepare_directories
 from inspection.errors import ConfigError
 from inspection.line import LineProcess
@@ -30,7 +32,8 @@ log = logging.getLogger(__name__)
 
 def process_names(config: Config) -> list[str]:
     """Every process of the station, in the order in which they are started."""
-    return ["recorder", "line", "inspector", *(f"camera@{camera.name}" for camera in config.cameras), "web"]
+    cameras = (f"camera@{camera.name}" for camera in config.cameras)
+    return ["recorder", "line", "inspector", *cameras, "web", *(["outbox"] if config.receivers else [])]
 
 
 def run_process(config: Config, name: str) -> None:
@@ -53,6 +56,8 @@ def run_process(config: Config, name: str) -> None:
         _run_inspector(config)
     elif name == "web":
         _run_web(config)
+    elif name == "outbox":
+        _run_outbox(config)
     else:
         _run_camera(config, name.removeprefix("camera@"))
     lock.close()
@@ -129,8 +134,32 @@ def _run_web(config: Config) -> None:
         command_address=config.commands_address,
         products=tuple(product.part_number for product in config.products),
         processes=tuple(name for name in process_names(config) if name != "web"),
+        tokens=config.web.tokens,
+        requests_per_s=config.web.requests_per_s,
     )
     run(settings, config.web.host, config.web.port)
+
+
+def _run_outbox(config: Config) -> None:
+    from inspection.mes.http_push import HttpReceiver
+    from inspection.mes.outbox import Delivery, OutboxProcess, Pending, Positions, positions_path
+    from inspection.mes.secrets import read_secret
+
+    engine = _reader(config)
+    deliveries = []
+    for each in config.receivers:
+        secret = read_secret(each.secret_file)
+        deliveries.append(
+            Delivery(
+                each.name,
+                partial(HttpReceiver, each.url, secret, each.ca_file),
+                engine,
+                Pending(config.station.name),
+                Positions(positions_path(config.outbox_dir, each.name)),
+            )
+        )
+    bus = Bus(config.run_dir, "outbox", Message)
+    _until_stopped(OutboxProcess(bus, deliveries), bus)
 
 
 def models_in_service(engine: Engine, config: Config) -> dict[str, tuple[str, Path]]:

@@ -15,6 +15,8 @@ from inspection.domain import (
     ImageKind,
     Inspection,
     Lot,
+    LotChange,
+    LotEvent,
     LotState,
     LotSummary,
     Output,
@@ -25,7 +27,7 @@ from inspection.domain import (
 from inspection.errors import BadCursor, NotFound
 from inspection.records.cursors import Page, decode_cursor, encode_cursor
 from inspection.records.tables import faults as fault_table
-from inspection.records.tables import images, inspections, lots, parts, triggers
+from inspection.records.tables import images, inspections, lot_events, lots, parts, triggers
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -63,6 +65,18 @@ def list_lots(connection: Connection, cursor: str | None, limit: int) -> Page[Lo
     last = found[limit - 1]
     position = f"{(last.opened_at - _EPOCH) // timedelta(microseconds=1)} {last.lot}"
     return Page(tuple(found[:limit]), encode_cursor("lots", position))
+
+
+def lot_history(connection: Connection, lot: str) -> tuple[LotEvent, ...]:
+    """What happened to the lot, oldest first; nothing for one that a former version opened."""
+    rows = connection.execute(select(lot_events).where(lot_events.c.lot == lot).order_by(lot_events.c.lot_event_id)).mappings()
+    return tuple(_lot_event(row) for row in rows)
+
+
+def lot_events_after(connection: Connection, lot_event_id: int, limit: int) -> tuple[LotEvent, ...]:
+    """What happened to lots after that number, oldest first."""
+    statement = select(lot_events).where(lot_events.c.lot_event_id > lot_event_id).order_by(lot_events.c.lot_event_id)
+    return tuple(_lot_event(row) for row in connection.execute(statement.limit(limit)).mappings())
 
 
 def lot_summary(connection: Connection, lot: str) -> LotSummary:
@@ -224,6 +238,10 @@ def _number(text: str) -> int:
 
 def _lot(row: RowMapping) -> Lot:
     return Lot(**{**row, "state": LotState(row["state"])})
+
+
+def _lot_event(row: RowMapping) -> LotEvent:
+    return LotEvent(**{**row, "change": LotChange(row["change"])})
 
 
 def _image(row: RowMapping) -> Image:

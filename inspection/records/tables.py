@@ -1,7 +1,7 @@
 """The tables, one per noun of the domain. Timestamps are aware UTC; JSON columns hold only what is never filtered on.
 
-Writers: the recorder writes ``lots, parts, triggers, inspections, images, faults, shadow_inspections``, and as their one
-writer assigns sequence numbers, so that commit order is their order. The tables of learning, from ``labels`` on, are
+Writers: the recorder writes ``lots, lot_events, parts, triggers, inspections, images, faults, shadow_inspections``, and as
+their one writer assigns sequence numbers, so that commit order is their order. The tables of learning, from ``labels`` on, are
 written by commands of people and by the trainer, in short transactions; their numbers come from the database.
 """
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -73,6 +74,19 @@ lots = Table(
     Column("closed_at", Timestamp),
     Column("expected_quantity", Integer),
     Index(None, "opened_at", "lot"),
+)
+
+# Numbered by the recorder; append-only.
+lot_events = Table(
+    "lot_events",
+    metadata,
+    Column("lot_event_id", Id, primary_key=True, autoincrement=False),
+    Column("lot", String(64), ForeignKey("lots.lot"), nullable=False),
+    Column("change", String(16), nullable=False),
+    Column("at", Timestamp, nullable=False),
+    Column("by", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Index(None, "lot", "lot_event_id"),
 )
 
 # Serials announced by the MES or seen by the line. A trigger may name a lot that was never opened: no foreign key.
@@ -331,4 +345,31 @@ shadow_inspections = Table(
     Column("inspect_ms", Float, nullable=False),
     Column("decided_at", Timestamp, nullable=False),
     Index(None, "model", "trigger_id"),
+)
+
+# What programs show instead of a password. The token itself is nowhere: it is random, so its SHA-256 cannot be guessed back.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("account", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    Column("expires_at", Timestamp),
+    Column("revoked_at", Timestamp),
+)
+
+# Written by the web process. ``status`` is NULL while the request is worked on.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("account", String(64), primary_key=True),
+    Column("idempotency_key", String(255), primary_key=True),
+    Column("request_digest", String(64), nullable=False),
+    Column("at", Timestamp, nullable=False),
+    Column("status", Integer),
+    Column("media_type", String(64)),
+    Column("body", LargeBinary),
+    Index(None, "at"),
 )

@@ -25,8 +25,10 @@ from inspection.web import (
     routes_station,
     routes_training,
 )
+from inspection.web.access import Access
 from inspection.web.commands import ZmqRecorderClient
 from inspection.web.context import Context
+from inspection.web.idempotency import Idempotency
 from inspection.web.names import EncodedSlashes
 from inspection.web.pages import inspections, layout, live, lots
 from inspection.web.settings import Settings
@@ -61,20 +63,24 @@ def create_api(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
+    # The last one added is the first to see a request.
+    app.add_middleware(Idempotency, records=context.writer)
+    app.add_middleware(Access, tokens=context.reader if settings.tokens else None, requests_per_s=settings.requests_per_s)
     app.add_middleware(EncodedSlashes)
     problems.install(app)
     for routes in (routes_lots, routes_inspections, routes_station, routes_labels, routes_training, routes_models):
         app.include_router(routes.router)
 
-    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
     known = tuple(app.router.routes)
 
     @app.api_route("/api/{path:path}", methods=methods, include_in_schema=False)
     def nowhere(request: Request) -> Response:
         """The pages, mounted below everything else, would answer with HTML where the API has nothing."""
-        for route in known:
-            if route.matches(request.scope)[0] is Match.PARTIAL:
-                raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
+        tried = {method: {**request.scope, "method": method} for method in methods}
+        allowed = [method for method in methods if any(route.matches(tried[method])[0] is Match.FULL for route in known)]
+        if allowed:
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(allowed)})
         raise HTTPException(HTTPStatus.NOT_FOUND)
 
     return app

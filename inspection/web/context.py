@@ -15,7 +15,8 @@ from inspection.web.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """``writer`` writes labels, golden images, training sets, training runs, deployments and shadows, nothing else."""
+    """``writer`` writes labels, golden images, training sets, training runs, deployments, shadows and idempotency keys, nothing
+    else."""
 
     settings: Settings
     reader: Engine

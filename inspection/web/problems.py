@@ -27,6 +27,8 @@ STATUS_OF_REFUSAL = {
     "unknown_lot": HTTPStatus.NOT_FOUND,
     "lot_exists": HTTPStatus.CONFLICT,
     "closed_lot": HTTPStatus.CONFLICT,
+    "held_lot": HTTPStatus.CONFLICT,
+    "not_held": HTTPStatus.CONFLICT,
     "duplicate_serial": HTTPStatus.CONFLICT,
     "invalid_request": HTTPStatus.UNPROCESSABLE_ENTITY,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -157,6 +159,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
+        if status is HTTPStatus.BAD_REQUEST:
+            detail = f"the request cannot be read: {error.detail}; send JSON in UTF-8"
+            return problem_response(request, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail)
         code = {404: "not_found", 405: "method_not_allowed"}.get(status, status.name.lower())
         detail = {
             404: "there is nothing at this address; the interface is described at /api/v1/openapi.json",

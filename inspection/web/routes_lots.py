@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from inspection.commands import MAX_SERIALS, AnnounceParts, CloseLot, Command, OpenLot, Refused
-from inspection.domain import Inspection, Lot, LotSummary, Verdict
+from inspection.commands import MAX_SERIALS, AnnounceParts, CloseLot, Command, HoldLot, OpenLot, Refused, ReleaseLot
+from inspection.domain import Inspection, Lot, LotEvent, LotSummary, Verdict
 from inspection.records import queries
 from inspection.records.cursors import Page
 from inspection.web.context import Context, InContext, Records
-from inspection.web.names import LotName, Name
+from inspection.web.names import By, LotName, Name, Reason, Why
 from inspection.web.problems import Problem, documented, not_found_as, refusal
 
 router = APIRouter(prefix="/api/v1/lots", tags=["lots"], responses=documented())
@@ -30,6 +31,33 @@ class NewLot(BaseModel):
     lot: Name
     product: Name
     expected_quantity: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    by: By | None = None
+    reason: Reason = ""
+
+
+class Said(BaseModel):
+    """Who did it and why, as far as known."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: By | None = None
+    reason: Reason = ""
+
+
+class Explained(BaseModel):
+    """Who did it and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: By
+    reason: Why
+
+
+@dataclass(frozen=True, slots=True)
+class LotEvents:
+    """What happened to one lot, oldest first."""
+
+    items: tuple[LotEvent, ...]
 
 
 class NewParts(BaseModel):
@@ -57,15 +85,38 @@ def open_lot(new: NewLot, context: InContext) -> Lot:
             "unknown_product",
             f"product {new.product!r} has no recipe on this station; name one of {known} or add a recipe",
         )
-    _command(context, OpenLot(lot=new.lot, product=new.product, expected_quantity=new.expected_quantity))
+    _command(context, OpenLot(**new.model_dump(exclude={"by"}), by=new.by or ""))
     return _written(context, new.lot)
 
 
 @router.post("/{lot}/close", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
-def close_lot(lot: LotName, context: InContext) -> Lot:
+def close_lot(lot: LotName, context: InContext, said: Said | None = None) -> Lot:
     """Close a lot: parts that come later are not inspected, and rejected."""
-    _command(context, CloseLot(lot=lot))
+    said = said or Said()
+    _command(context, CloseLot(lot=lot, by=said.by or "", reason=said.reason))
     return _written(context, lot)
+
+
+@router.post("/{lot}/hold", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
+def hold_lot(lot: LotName, context: InContext, explained: Explained) -> Lot:
+    """Hold an open or closed lot: nothing of it is to leave, and parts that come are not inspected, and rejected."""
+    _command(context, HoldLot(lot=lot, by=explained.by, reason=explained.reason))
+    return _written(context, lot)
+
+
+@router.post("/{lot}/release", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
+def release_lot(lot: LotName, context: InContext, explained: Explained) -> Lot:
+    """Release a held lot: it is open or closed as it was before."""
+    _command(context, ReleaseLot(lot=lot, by=explained.by, reason=explained.reason))
+    return _written(context, lot)
+
+
+@router.get("/{lot}/events", responses=documented(HTTPStatus.NOT_FOUND))
+def lot_events(lot: LotName, records: Records) -> LotEvents:
+    """What happened to the lot, by whom and why, oldest first."""
+    with not_found_as("unknown_lot"):
+        queries.get_lot(records, lot)
+    return LotEvents(queries.lot_history(records, lot))
 
 
 @router.post("/{lot}/parts", status_code=HTTPStatus.CREATED, responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))

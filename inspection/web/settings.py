@@ -11,7 +11,7 @@ class Settings:
     """``status_path`` is the recorder's status.json, ``command_address`` the ZeroMQ address of its command socket.
 
     ``products`` may be named when a lot is opened; ``processes`` must report for the station to be ready,
-    besides any that reported once.
+    besides any that reported once. ``tokens`` and ``requests_per_s`` are those of the configuration's ``[web]``.
     """
 
     station: str
@@ -21,3 +21,5 @@ class Settings:
     command_address: str
     products: tuple[str, ...]
     processes: tuple[str, ...] = ()
+    tokens: bool = False
+    requests_per_s: float = 200.0

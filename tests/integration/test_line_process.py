@@ -184,6 +184,7 @@ def test_nothing_is_exposed_before_the_camera_confirms_that_it_is_armed(peers: L
     [
         ({"lot": "nowhere"}, Reason.UNKNOWN_LOT),
         ({"lot": "closed"}, Reason.CLOSED_LOT),
+        ({"lot": "held"}, Reason.HELD_LOT),
         ({"camera": "bottom"}, Reason.CAMERA_LOST),
         ({"age_ms": 1_100}, Reason.LINE_DOWN),
         ({"passed": True}, Reason.LINE_DOWN),

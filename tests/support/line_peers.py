@@ -58,7 +58,7 @@ class LinePeers:
         self.camera = Peer(run_dir, "camera@top", INBOX_MESSAGES)
         self.inspector = Peer(run_dir, "inspector", InspectorMessage)
         self.recorder = Peer(run_dir, "recorder", RecorderMessage)
-        self.lots = {"L": (LotState.OPEN, "plate"), "closed": (LotState.CLOSED, "plate")}
+        self.lots = {"L": (LotState.OPEN, "plate"), "closed": (LotState.CLOSED, "plate"), "held": (LotState.HELD, "plate")}
         self.requests: dict[str, RecordedRequest] = {}
         self._numbers = itertools.count(1)
         self._seqs = itertools.count(1)

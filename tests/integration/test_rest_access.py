@@ -1,0 +1,260 @@
+"""Who may ask the REST interface for what: tokens and scopes, limits, and requests that come twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, select, update
+from starlette.testclient import TestClient
+
+from inspection.commands import Command, Done, Refused, Reply, execute
+from inspection.domain import Scope
+from inspection.errors import Conflict, NotFound
+from inspection.records import tables
+from inspection.records.tokens import create_token, find_token, list_tokens, revoke_token
+from inspection.web import access
+from inspection.web.app import OPENAPI, create_api
+from inspection.web.settings import Settings
+
+STRANGER, HERE = ("192.0.2.7", 4711), ("127.0.0.1", 4711)
+
+
+class Recorder:
+    """Executes commands as the recorder does, and counts them; ``during`` is called before each."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.executed = 0
+        self.during: Callable[[], None] = lambda: None
+
+    def execute(self, command: Command) -> Reply:
+        self.during()
+        self.executed += 1
+        with self._engine.begin() as connection:
+            return execute(connection, command)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture
+def served(engine: Engine, web_settings: Settings) -> Iterator[Callable[..., TestClient]]:
+    """Makes clients of one API; settings as given."""
+    opened: list[TestClient] = []
+
+    def serve(client: tuple[str, int] = STRANGER, recorder: Recorder | None = None, **settings: Any) -> TestClient:
+        app = create_api(dataclasses.replace(web_settings, **settings))
+        if recorder is not None:
+            app.state.context.recorder.close()
+            app.state.context = dataclasses.replace(app.state.context, recorder=recorder)
+        test_client = TestClient(app, client=client)
+        test_client.__enter__()
+        opened.append(test_client)
+        return test_client
+
+    yield serve
+    for each in opened:
+        each.__exit__(None, None, None)
+
+
+def token(engine: Engine, *scopes: Scope, account: str = "mes", **values: Any) -> dict[str, str]:
+    with engine.begin() as connection:
+        made = create_token(connection, account, scopes, "kim", **values)
+    return {"authorization": f"Bearer {made}"}
+
+
+def problem(response: Any) -> tuple[int, str]:
+    assert response.headers["content-type"] == "application/problem+json"
+    return response.status_code, response.json()["code"]
+
+
+# --- tokens ---
+
+
+def test_without_a_valid_token_nothing_is_told(engine: Engine, served: Callable[..., TestClient]) -> None:
+    api = served(tokens=True)
+    valid = token(engine, Scope.READ)
+    for headers in ({}, {"authorization": "Bearer x"}, {"authorization": valid["authorization"].replace("Bearer", "Basic")}):
+        response = api.get("/api/v1/lots", headers=headers)
+        assert problem(response) == (401, "no_valid_token")
+        assert response.headers["www-authenticate"] == "Bearer"
+    assert api.get("/api/v1/lots", headers=valid).json() == {"items": [], "next_cursor": None}
+    assert api.get("/api/v1/openapi.json").status_code == 200
+
+
+def test_a_token_opens_its_scopes_and_no_other(engine: Engine, served: Callable[..., TestClient]) -> None:
+    api = served(tokens=True, recorder=Recorder(engine))
+    reading, lots = token(engine, Scope.READ), token(engine, Scope.LOTS, account="erp")
+    new = {"lot": "L", "product": "plate"}
+    refused = api.post("/api/v1/lots", json=new, headers=reading)
+    assert problem(refused) == (403, "missing_scope")
+    assert refused.json()["detail"] == "the token of mes lacks the scope lots; it has read"
+    assert api.post("/api/v1/lots", json=new, headers=lots).status_code == 201
+    assert problem(api.get("/api/v1/lots", headers=lots)) == (403, "missing_scope")
+
+
+def test_every_write_of_the_interface_names_its_scope() -> None:
+    document = json.loads(OPENAPI.read_text(encoding="utf-8"))
+    writes = [(path, method) for path, methods in document["paths"].items() for method in methods if method != "get"]
+    assert len(writes) > 10
+    for path, method in writes:
+        first = path.removeprefix(access.PREFIX).split("/")[0]
+        assert first in access._WRITES, f"{method} {path} has no scope of its own"
+    assert access.needed_scope("POST", "/api/v1/unheard-of") is Scope.DEPLOY
+
+
+def test_revoked_and_expired_tokens_open_nothing(engine: Engine) -> None:
+    with engine.begin() as connection:
+        made = create_token(connection, "mes", [Scope.READ], "kim")
+        short = create_token(connection, "shift", [Scope.READ], "kim", datetime.now(UTC) + timedelta(hours=8))
+        assert find_token(connection, made).account == "mes"  # type: ignore[union-attr]
+        assert find_token(connection, short).account == "shift"  # type: ignore[union-attr]
+        with pytest.raises(Conflict, match="revoke it first"):
+            create_token(connection, "mes", [Scope.READ], "kim")
+        revoke_token(connection, "mes")
+        assert find_token(connection, made) is None
+        with pytest.raises(NotFound, match="has no token"):
+            revoke_token(connection, "mes")
+        again = create_token(connection, "mes", [Scope.LOTS], "kim")
+        assert find_token(connection, made) is None
+        assert find_token(connection, again).scopes == (Scope.LOTS,)  # type: ignore[union-attr]
+        connection.execute(
+            update(tables.tokens).where(tables.tokens.c.account == "shift").values(expires_at=datetime.now(UTC) - timedelta(1))
+        )
+        assert find_token(connection, short) is None
+        assert [each.account for each in list_tokens(connection)] == ["mes", "shift"]
+        kept = connection.execute(select(tables.tokens.c.digest)).scalars().all()
+        assert not {made, short, again} & set(kept), "the records know digests alone"
+        with pytest.raises(Conflict, match="opens nothing"):
+            create_token(connection, "idle", [], "kim")
+
+
+def test_this_machine_reads_without_a_token_for_its_pages_and_writes_with_one(served: Callable[..., TestClient]) -> None:
+    api = served(HERE, tokens=True)
+    assert api.get("/api/v1/lots").status_code == 200
+    assert problem(api.post("/api/v1/lots", json={})) == (401, "no_valid_token")
+    assert problem(api.get("/api/v1/lots", headers={"authorization": "Bearer wrong"})) == (401, "no_valid_token")
+    assert problem(served(STRANGER, tokens=True).get("/")) == (403, "pages_are_local")
+
+
+# --- limits ---
+
+
+def test_too_many_requests_are_refused_for_a_while(engine: Engine, served: Callable[..., TestClient]) -> None:
+    api = served(requests_per_s=1.0)
+    answers = [api.get("/api/v1/lots") for _ in range(20)]
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert 5 <= len(answers) - len(refused) < 20
+    assert {problem(answer) for answer in refused} == {(429, "too_many_requests")}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+
+
+def test_a_bucket_fills_again() -> None:
+    bucket = access._Bucket(2, access.time.monotonic())
+    assert [bucket.take(0.001, 2) for _ in range(2)] == [0, 0]
+    assert bucket.take(0.001, 2) > 100
+    bucket.at -= 5_000
+    assert bucket.take(0.001, 2) == 0
+
+
+# --- requests that come twice ---
+
+
+def test_a_request_with_a_key_is_worked_on_once(engine: Engine, served: Callable[..., TestClient]) -> None:
+    recorder = Recorder(engine)
+    api = served(recorder=recorder)
+    key = {"idempotency-key": "order-17"}
+    first = api.post("/api/v1/lots", json={"lot": "L", "product": "plate"}, headers=key)
+    again = api.post("/api/v1/lots", json={"lot": "L", "product": "plate"}, headers=key)
+    assert (first.status_code, again.status_code, recorder.executed) == (201, 201, 1)
+    assert again.json() == first.json()
+    assert (first.headers.get("idempotency-replayed"), again.headers["idempotency-replayed"]) == (None, "true")
+    other = api.post("/api/v1/lots", json={"lot": "M", "product": "plate"}, headers=key)
+    assert problem(other) == (422, "idempotency_key_reused")
+    without = api.post("/api/v1/lots", json={"lot": "L", "product": "plate"})
+    assert problem(without) == (409, "lot_exists")
+    refused = [api.post("/api/v1/lots/X/close", headers={"idempotency-key": "k2"}) for _ in range(2)]
+    assert [problem(answer) for answer in refused] == [(404, "unknown_lot")] * 2
+    assert recorder.executed == 3
+    for bad in ("", "x" * 256):
+        assert problem(api.post("/api/v1/lots/X/close", headers={"idempotency-key": bad})) == (422, "invalid_request")
+
+
+def test_keys_of_two_accounts_are_two(engine: Engine, served: Callable[..., TestClient]) -> None:
+    recorder = Recorder(engine)
+    api = served(recorder=recorder, tokens=True)
+    for account, lot in (("mes", "L"), ("erp", "M")):
+        headers = {"idempotency-key": "1", **token(engine, Scope.LOTS, account=account)}
+        assert api.post("/api/v1/lots", json={"lot": lot, "product": "plate"}, headers=headers).json()["lot"] == lot
+
+
+def test_the_same_request_at_the_same_moment_is_worked_on_once(engine: Engine, served: Callable[..., TestClient]) -> None:
+    recorder = Recorder(engine)
+    api = served(recorder=recorder)
+    began, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        began.set()
+        assert go_on.wait(20)
+
+    recorder.during = hold
+
+    def ask() -> Any:
+        return api.post("/api/v1/lots", json={"lot": "L", "product": "plate"}, headers={"idempotency-key": "k"})
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(ask)
+        assert began.wait(20)
+        assert problem(ask()) == (409, "in_progress")
+        go_on.set()
+        assert first.result().status_code == 201
+    assert ask().status_code == 201
+    assert recorder.executed == 1
+
+
+def test_what_the_station_failed_to_do_is_tried_again(engine: Engine, served: Callable[..., TestClient]) -> None:
+    class Away(Recorder):
+        def execute(self, command: Command) -> Reply:
+            self.executed += 1
+            return Refused(code="unavailable", detail="try again") if self.executed == 1 else Done(lot=command.lot)
+
+    recorder = Away(engine)
+    with engine.begin() as connection:
+        execute(connection, Command.__args__[0](lot="L", product="plate"))
+    api = served(recorder=recorder)
+    answers = [api.post("/api/v1/lots/L/close", headers={"idempotency-key": "k"}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [503, 200, 200]
+    assert recorder.executed == 2
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(tables.idempotency_keys)).scalar_one() == 1
+
+
+# --- lots ---
+
+
+def test_a_held_lot_takes_nothing_until_it_is_released(engine: Engine, served: Callable[..., TestClient]) -> None:
+    api = served(recorder=Recorder(engine))
+    why = {"by": "kim", "reason": "dents at station 3"}
+    api.post("/api/v1/lots", json={"lot": "L", "product": "plate", "by": "mes", "reason": "order 7"})
+    assert problem(api.post("/api/v1/lots/L/release", json=why)) == (409, "not_held")
+    assert api.post("/api/v1/lots/L/hold", json=why).json()["state"] == "held"
+    assert problem(api.post("/api/v1/lots/L/hold", json=why)) == (409, "held_lot")
+    assert problem(api.post("/api/v1/lots/L/parts", json={"serials": ["S"]})) == (409, "held_lot")
+    assert problem(api.post("/api/v1/lots/L/close")) == (409, "held_lot")
+    assert api.post("/api/v1/lots/L/release", json=why).json()["state"] == "open"
+    assert api.post("/api/v1/lots/L/close").json()["state"] == "closed"
+    assert api.post("/api/v1/lots/L/hold", json=why).json()["state"] == "held"
+    assert api.post("/api/v1/lots/L/release", json=why).json()["state"] == "closed", "as it was"
+    assert problem(api.post("/api/v1/lots/L/hold", json={"by": "kim"})) == (422, "invalid_request")
+    assert problem(api.post("/api/v1/lots/X/hold", json=why)) == (404, "unknown_lot")
+    events = api.get("/api/v1/lots/L/events").json()["items"]
+    assert [event["change"] for event in events] == ["opened", "held", "released", "closed", "held", "released"]
+    assert (events[0]["by"], events[0]["reason"], events[1]["reason"]) == ("mes", "order 7", "dents at station 3")
+    assert problem(api.get("/api/v1/lots/X/events")) == (404, "unknown_lot")
