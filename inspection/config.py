@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -43,11 +44,16 @@ class CameraConfig(_Section):
 
 
 class ProductConfig(_Section):
-    """The recipe of one product: its camera and how long a verdict may take, from trigger to output."""
+    """The recipe of one product: its camera and how long a verdict may take, from trigger to output.
+
+    ``serial_code``: parts carry their serial as a Data Matrix or QR code, whose text is this regular expression; its first
+    group, or all of it, is the serial. A part whose code says another serial, or cannot be read, is not inspected.
+    """
 
     part_number: Name
     camera: Name
     deadline_ms: float = Field(default=500, ge=5, le=60_000)
+    serial_code: re.Pattern[str] | None = None
 
 
 class LineConfig(_Section):

@@ -33,6 +33,8 @@ class Reason(StrEnum):
     HELD_LOT = "held_lot"
     NO_MODEL = "no_model"
     DETECTOR_ERROR = "detector_error"
+    SERIAL_MISMATCH = "serial_mismatch"
+    SERIAL_UNREAD = "serial_unread"
 
 
 class Output(StrEnum):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from cameras.errors import RingError
 from cameras.frame import Frame, PixelFormat
 from cameras.messages import CameraArmed, Desync, FaultReport, FrameRef, Heartbeat, Loss, TriggerLost
 from cameras.ring import Ring, SlotState
+from inspection.codes import read_serials
 from inspection.detector import Detection, Detector
-from inspection.domain import Verdict
+from inspection.domain import Reason, Verdict
 from inspection.messages import Inspected, InspectorStarted, RegionBox, Ticket
 from inspection.pairing import Extra, Pair, Pairing
 from inspection.rings import Orphans, Rings
@@ -82,13 +84,21 @@ class ModelShelf:
 
 
 class InspectorProcess:
-    """One process for all cameras of the station."""
+    """One process for all cameras of the station. ``serial_codes`` tells by product how parts carry their serial, if they do."""
 
-    def __init__(self, bus: Bus, rings: Rings, models: ModelShelf, challengers: ModelShelf) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        rings: Rings,
+        models: ModelShelf,
+        challengers: ModelShelf,
+        serial_codes: Mapping[str, re.Pattern[str]] | None = None,
+    ) -> None:
         self._bus = bus
         self._rings = rings
         self._models = models
         self._challengers = challengers
+        self._serial_codes = serial_codes or {}
         self._shadow = Shadow(challengers.detector)
         self._pairing = Pairing(time.monotonic_ns())
         self._pairs: deque[Pair] = deque()
@@ -147,6 +157,7 @@ class InspectorProcess:
             frame = _frame(ring, ref)
             detection = detector.inspect(frame)
             verdict = decide(detection.score, detector.review_threshold, detector.fail_threshold)
+            refused = self._check_serial(ticket, frame)
             # Before the slot is the recorder's, who may free it for another frame.
             copy = self._shadow.copy(ticket, ref, frame)
             ring.hand_over(ref.slot, ref.slot_seq)
@@ -161,7 +172,20 @@ class InspectorProcess:
             return
         self._counters["inspected"] += 1
         self._judged_ms.append((time.monotonic_ns() - started_ns) / 1e6)
-        self._bus.send("recorder", _inspected(pair, detector, detection, verdict, started_ns))
+        self._bus.send("recorder", _inspected(pair, detector, detection, verdict, refused, started_ns))
+
+    def _check_serial(self, ticket: Ticket, frame: Frame) -> Reason | None:
+        """Does the part carry the serial that the trigger named? If not, why its verdict must not be applied."""
+        pattern = self._serial_codes.get(ticket.product or "")
+        if pattern is None:
+            return None
+        serials = read_serials(frame, pattern)
+        if serials == [ticket.serial]:
+            return None
+        refused = Reason.SERIAL_MISMATCH if serials else Reason.SERIAL_UNREAD
+        shown = ", ".join(repr(serial) for serial in serials) or "nothing that can be read"
+        self._fault(refused.value, f"trigger {ticket.trigger_id} names serial {ticket.serial!r}, the part shows {shown}")
+        return refused
 
     def _lose(self, ref: FrameRef, loss: Loss, detail: str, *, held: bool = True) -> None:
         """No verdict for this frame: say why, and give the slot back unless it is not ours any more."""
@@ -231,7 +255,9 @@ def _frame(ring: Ring, ref: FrameRef) -> Frame:
     )
 
 
-def _inspected(pair: Pair, detector: Detector, detection: Detection, verdict: Verdict, started_ns: int) -> Inspected:
+def _inspected(
+    pair: Pair, detector: Detector, detection: Detection, verdict: Verdict, refused: Reason | None, started_ns: int
+) -> Inspected:
     ticket, ref = pair.ticket, pair.frame
     decided_ns, decided_at = time.monotonic_ns(), time.time()
     timings = {
@@ -262,4 +288,5 @@ def _inspected(pair: Pair, detector: Detector, detection: Detection, verdict: Ve
         acquired_at=decided_at - (decided_ns - ref.exposed_ns) / 1e9,
         decided_at=decided_at,
         timings_ms={name: round(value, 3) for name, value in timings.items()},
+        refused=refused,
     )

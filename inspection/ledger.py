@@ -105,7 +105,7 @@ class Ledger:
             elif time.monotonic_ns() - ticket.requested_ns > ticket.deadline_ms * 1e6:
                 self._add_inspection(ticket, message, Reason.DEADLINE, message.decided_at, effects)
             else:
-                self._add_inspection(ticket, message, None, message.decided_at, effects)
+                self._add_inspection(ticket, message, message.refused, message.decided_at, effects)
         elif message.trigger_id <= self.last_trigger_id:
             self.flush(connection)
             trigger = connection.execute(select(triggers).where(triggers.c.trigger_id == message.trigger_id)).one()
@@ -238,7 +238,9 @@ class Ledger:
         decided_at: float,
         effects: Effects,
     ) -> None:
-        """The one row of a trigger. ``reason`` makes it not_inspected; a message beside it is its late verdict."""
+        """The one row of a trigger. ``reason`` makes it not_inspected; a message beside it is a verdict that came late or is
+        refused.
+        """
         self._seq += 1
         seq = self._seq
         verdict = Verdict.NOT_INSPECTED if reason is not None or message is None else message.verdict

@@ -145,7 +145,8 @@ class Inspected(Message, frozen=True):
     """Inspector to recorder: one decision. The frame's slot belongs to the recorder from now on.
 
     ``map_f16`` holds map_height × map_width float16 raw scores, row by row. ``proposed_class`` is that of the labelled defects
-    which the part is most like, for the verdicts ``review`` and ``fail`` of a model that has classes.
+    which the part is most like, for the verdicts ``review`` and ``fail`` of a model that has classes. ``refused``: why the
+    verdict is not applied although it came in time; the part is not inspected.
     """
 
     trigger_id: int
@@ -164,6 +165,7 @@ class Inspected(Message, frozen=True):
     acquired_at: float
     decided_at: float
     timings_ms: dict[str, float]
+    refused: Reason | None = None
 
 
 class ShadowInspected(Message, frozen=True):

@@ -96,7 +96,8 @@ def _run_inspector(config: Config) -> None:
     bus = Bus(config.run_dir, "inspector", InspectorMessage)
     models = ModelShelf(lambda: models_in_service(engine, config))
     challengers = ModelShelf(lambda: models_in_shadow(engine, config))
-    process = InspectorProcess(bus, Rings(config.run_dir), models, challengers)
+    codes = {product.part_number: product.serial_code for product in config.products if product.serial_code}
+    process = InspectorProcess(bus, Rings(config.run_dir), models, challengers, codes)
     _until_stopped(process, bus)
 
 

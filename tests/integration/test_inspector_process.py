@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import zxingcpp
 from inspector_peers import SIZE, SLOTS, InspectorPeers, frame, scene
 from small_models import small_model
 from sqlalchemy import Engine
@@ -23,7 +25,7 @@ from inspection.artifact import WEIGHTS, Thresholds, read_artifact, write_artifa
 from inspection.config import CameraConfig, Config, ProductConfig, StationConfig
 from inspection.deploying import deploy_artifact
 from inspection.detector import Detector
-from inspection.domain import Model, Verdict
+from inspection.domain import Model, Reason, Verdict
 from inspection.inspector import would_be_late
 from inspection.messages import Inspected
 from inspection.processes import models_in_service
@@ -104,6 +106,26 @@ def test_a_reject_is_told_with_the_class_that_it_is_most_like(peers: InspectorPe
         (Verdict.REVIEW, "dent"),
         (Verdict.FAIL, "scratch"),
     ]
+
+
+def marked(serial: str | None) -> np.ndarray:
+    """A dark part with its serial as a Data Matrix."""
+    pixels = np.zeros((SIZE, SIZE), np.uint8)
+    if serial is not None:
+        barcode = zxingcpp.create_barcode(serial, zxingcpp.BarcodeFormat.DataMatrix)
+        symbol = np.array(zxingcpp.write_barcode_to_image(barcode, scale=3, add_quiet_zones=True))
+        pixels[: symbol.shape[0], : symbol.shape[1]] = symbol
+    return pixels
+
+
+def test_the_verdict_on_a_part_that_carries_another_serial_or_none_is_refused(peers: InspectorPeers) -> None:
+    peers.serial_codes = {"plate": re.compile("SN:(.+)")}
+    with peers.inspector():
+        told = [peers.inspected(peers.part(marked(shown))[0]).refused for shown in ("SN:S1", "SN:S9", None, "box 7")]
+        assert told == [None, Reason.SERIAL_MISMATCH, Reason.SERIAL_UNREAD, Reason.SERIAL_UNREAD]
+        faults = [peers.recorder.expect(FaultReport) for _ in range(3)]
+        assert faults[0].detail == "trigger 2 names serial 'S2', the part shows 'S9'"
+        assert faults[1].detail == "trigger 3 names serial 'S3', the part shows nothing that can be read"
 
 
 @pytest.fixture

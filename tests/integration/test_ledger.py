@@ -125,6 +125,17 @@ def test_a_verdict_that_comes_before_its_ticket_waits_for_it(engine: Engine, led
     assert apply(engine, ledger, ticket(1)).recorded == [(1, 1, Verdict.PASS, None)]
 
 
+def test_a_refused_verdict_is_kept_beside_with_its_image_and_the_part_is_not_inspected(engine: Engine, ledger: Ledger) -> None:
+    refused = msgspec.structs.replace(inspected(1), refused=Reason.SERIAL_MISMATCH)
+    effects = apply(engine, ledger, ticket(1), refused)
+    assert effects.recorded == [(1, 1, Verdict.NOT_INSPECTED, Reason.SERIAL_MISMATCH)]
+    assert [seq for seq, _ in effects.to_store] == [1]
+    assert rows(engine) == [(1, "not_inspected", "serial_mismatch")]
+    with engine.connect() as connection:
+        kept = connection.execute(select(inspections.c.late_verdict, inspections.c.late_score, inspections.c.score)).one()
+    assert tuple(kept) == ("pass", 1.5, None)
+
+
 def test_a_late_verdict_is_recorded_beside_and_changes_nothing(engine: Engine, ledger: Ledger) -> None:
     apply(engine, ledger, ticket(1), given_up(1))
     effects = apply(engine, ledger, inspected(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ class InspectorPeers:
     def __init__(self, run_dir: Path, in_service: Callable[[], dict[str, tuple[str, Path]]]) -> None:
         self.run_dir = run_dir
         self.in_service = in_service
+        self.serial_codes: dict[str, re.Pattern[str]] = {}
         self.in_shadow: Callable[[], dict[str, tuple[str, Path]]] = dict
         self.line = Peer(run_dir, "line", LineMessage)
         self.camera = Peer(run_dir, "camera@top", LineMessage)
@@ -56,7 +58,7 @@ class InspectorPeers:
     def inspector(self) -> Iterator[None]:
         bus = Bus(self.run_dir, "inspector", InspectorMessage)
         shelves = ModelShelf(lambda: self.in_service()), ModelShelf(lambda: self.in_shadow())
-        with in_thread(InspectorProcess(bus, Rings(self.run_dir), *shelves), bus):
+        with in_thread(InspectorProcess(bus, Rings(self.run_dir), *shelves, self.serial_codes), bus):
             self.line.expect(InspectorStarted)
             yield
 

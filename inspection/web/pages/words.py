@@ -23,6 +23,8 @@ REASONS = {
     Reason.OVERLOAD: "parts came faster than they could be inspected",
     Reason.UNKNOWN_LOT: "the lot was never opened",
     Reason.CLOSED_LOT: "the lot was closed already",
+    Reason.SERIAL_MISMATCH: "the part carries another serial",
+    Reason.SERIAL_UNREAD: "the serial on the part could not be read",
     Reason.HELD_LOT: "the lot was held",
     Reason.NO_MODEL: "no model is in service for the product",
     Reason.DETECTOR_ERROR: "the detector failed on the image",
