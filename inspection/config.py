@@ -6,7 +6,7 @@ import hashlib
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -68,6 +68,40 @@ class ImagesConfig(_Section):
 class WebConfig(_Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65_535)
+
+
+SparkplugId = Annotated[str, StringConstraints(pattern=r"^[^+/#\x00-\x1f\x7f]{1,64}$")]
+
+
+class MqttReceiverConfig(_Section):
+    """An MQTT broker that gets the station's events as Sparkplug B, from the edge node ``group``/``node``: one per station.
+
+    ``host_id``: the primary host application; without it being online nothing is sent. ``tls`` trusts the authorities of the
+    system, or those in ``ca_file``. ``password_file`` holds the password alone and must be readable by the station's user only.
+    """
+
+    kind: Literal["mqtt"]
+    name: Name
+    host: str = Field(min_length=1, max_length=253)
+    port: int = Field(default=1883, ge=1, le=65_535)
+    group: SparkplugId
+    node: SparkplugId
+    host_id: SparkplugId | None = None
+    username: str | None = None
+    password_file: Path | None = None
+    tls: bool = False
+    ca_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> MqttReceiverConfig:
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file needs a username")
+        if self.ca_file is not None and not self.tls:
+            raise ValueError("ca_file needs tls = true")
+        for path in (self.password_file, self.ca_file):
+            if path is not None and not path.is_absolute():
+                raise ValueError(f"{path} must be an absolute path")
+        return self
 
 
 class Config(_Section):
