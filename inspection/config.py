@@ -100,6 +100,40 @@ class HttpReceiverConfig(_Section):
     ca_file: Path | None = None
 
 
+SparkplugId = Annotated[str, StringConstraints(pattern=r"^[^+/#\x00-\x1f\x7f]{1,64}$")]
+
+
+class MqttReceiverConfig(_Section):
+    """An MQTT broker that gets the station's events as Sparkplug B, from the edge node ``group``/``node``: one per station.
+
+    ``host_id``: the primary host application; without it being online nothing is sent. ``tls`` trusts the authorities of the
+    system, or those in ``ca_file``. ``password_file`` holds the password alone and must be readable by the station's user only.
+    """
+
+    kind: Literal["mqtt"]
+    name: Name
+    host: str = Field(min_length=1, max_length=253)
+    port: int = Field(default=1883, ge=1, le=65_535)
+    group: SparkplugId
+    node: SparkplugId
+    host_id: SparkplugId | None = None
+    username: str | None = None
+    password_file: Path | None = None
+    tls: bool = False
+    ca_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> MqttReceiverConfig:
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file needs a username")
+        if self.ca_file is not None and not self.tls:
+            raise ValueError("ca_file needs tls = true")
+        return self
+
+
+Receiver = Annotated[HttpReceiverConfig | MqttReceiverConfig, Field(discriminator="kind")]
+
+
 class Config(_Section):
     station: StationConfig = StationConfig()
     cameras: tuple[CameraConfig, ...] = Field(min_length=1)
@@ -107,7 +141,7 @@ class Config(_Section):
     line: LineConfig = LineConfig()
     images: ImagesConfig = ImagesConfig()
     web: WebConfig = WebConfig()
-    receivers: tuple[HttpReceiverConfig, ...] = ()
+    receivers: tuple[Receiver, ...] = ()
 
     @model_validator(mode="after")
     def _names_agree(self) -> Config:
@@ -128,16 +162,12 @@ class Config(_Section):
     def beside(self, folder: Path) -> Config:
         """With the paths of a configuration file in that folder made absolute."""
         station = self.station.model_copy(update={"data_dir": (folder / self.station.data_dir).resolve()})
-        receivers = tuple(
-            each.model_copy(
-                update={
-                    "secret_file": (folder / each.secret_file).resolve(),
-                    "ca_file": each.ca_file and (folder / each.ca_file).resolve(),
-                }
-            )
-            for each in self.receivers
-        )
-        return self.model_copy(update={"station": station, "receivers": receivers})
+        receivers = []
+        for each in self.receivers:
+            files = {name: getattr(each, name, None) for name in ("secret_file", "password_file", "ca_file")}
+            absolute = {name: (folder / file).resolve() for name, file in files.items() if file is not None}
+            receivers.append(each.model_copy(update=absolute))
+        return self.model_copy(update={"station": station, "receivers": tuple(receivers)})
 
     @property
     def data_dir(self) -> Path:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import IO, Protocol
@@ -18,10 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cameras.bus import Bus
 from cameras.messages import Message
-from inspection.config import Config, prepare_directories
+from inspection.config import Config, HttpReceiverConfig, MqttReceiverConfig, prepare_directories
 from inspection.errors import ConfigError
 from inspection.line import LineProcess
 from inspection.lookups import lookups
+from inspection.mes.receiver import Receiver
 from inspection.messages import InspectorMessage, LineMessage, RecorderMessage
 from inspection.records.database import migrate, open_engine
 from inspection.records.tables import deployments, models, shadows
@@ -142,25 +144,32 @@ def _run_web(config: Config) -> None:
 
 
 def _run_outbox(config: Config) -> None:
-    from inspection.mes.http_push import HttpReceiver
     from inspection.mes.outbox import Delivery, OutboxProcess, Pending, Positions, positions_path
-    from inspection.mes.secrets import read_secret
 
     engine = _reader(config)
-    deliveries = []
-    for each in config.receivers:
-        secret = read_secret(each.secret_file)
-        deliveries.append(
-            Delivery(
-                each.name,
-                partial(HttpReceiver, each.url, secret, each.ca_file),
-                engine,
-                Pending(config.station.name),
-                Positions(positions_path(config.outbox_dir, each.name)),
-            )
+    deliveries = [
+        Delivery(
+            each.name,
+            _receiver(each, config),
+            engine,
+            Pending(config.station.name),
+            Positions(positions_path(config.outbox_dir, each.name)),
         )
+        for each in config.receivers
+    ]
     bus = Bus(config.run_dir, "outbox", Message)
     _until_stopped(OutboxProcess(bus, deliveries), bus)
+
+
+def _receiver(settings: HttpReceiverConfig | MqttReceiverConfig, config: Config) -> Callable[[], Receiver]:
+    """Makes the receiver; what it needs beside the configuration is looked at now."""
+    from inspection.mes.http_push import HttpReceiver
+    from inspection.mes.mqtt import SparkplugReceiver
+    from inspection.mes.secrets import read_secret
+
+    if isinstance(settings, MqttReceiverConfig):
+        return partial(SparkplugReceiver, settings, config.outbox_dir)
+    return partial(HttpReceiver, settings.url, read_secret(settings.secret_file), settings.ca_file)
 
 
 def models_in_service(engine: Engine, config: Config) -> dict[str, tuple[str, Path]]:

@@ -37,6 +37,8 @@ class HttpReceiver:
         self._client = httpx.Client(timeout=_TIMEOUT_S, verify=trusted, follow_redirects=False)
 
     def deliver(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
         body = encode(events)
         webhook_id = f"{events[0].event_id}..{events[-1].event_id}"
         at = str(int(time.time()))

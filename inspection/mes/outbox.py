@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 BATCH = 200
 _POLL_S = 0.05
 _BEAT_S = 1.0
+_IDLE_S = 2.0
 _RETRY_S, _RETRY_MOST_S = 0.5, 30.0
 
 
@@ -102,13 +103,16 @@ class Delivery:
         """Until ``stop``: deliver what is there, wait for more, and wait longer after each failure."""
         receiver: Receiver | None = None
         failures = 0
+        idle_since = time.monotonic() - _IDLE_S
         while not self.stop.is_set():
             self.positions.replay()
             try:
                 events = self._read()
                 if not events:
                     self.stop.wait(_POLL_S)
-                    continue
+                    if time.monotonic() - idle_since < _IDLE_S:
+                        continue
+                idle_since = time.monotonic()
                 receiver = receiver or self.open()
                 receiver.deliver(events)
             except (Undelivered, SQLAlchemyError) as error:

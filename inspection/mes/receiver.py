@@ -43,7 +43,10 @@ class Receiver(Protocol):
     """Used by one thread. Everything may be delivered twice, in the same order."""
 
     def deliver(self, events: Sequence[Event]) -> None:
-        """Return when the receiver has all of them durably (as far as its protocol can tell); Undelivered otherwise."""
+        """Return when the receiver has all of them durably (as far as its protocol can tell); Undelivered otherwise.
+
+        With no events, which happens every few seconds while nothing is new, it sees to its connection if it keeps one.
+        """
         ...
 
     def close(self) -> None: ...

@@ -61,3 +61,51 @@ def test_the_data_directory_is_relative_to_the_file(tmp_path: Path) -> None:
     path = tmp_path / "station.toml"
     path.write_text(GOOD)
     assert configuration.load(path).data_dir == (tmp_path / "data").resolve()
+
+
+def test_files_of_receivers_lie_beside_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "station.toml"
+    path.write_text(
+        """
+cameras = [{ name = "top", serial = "SIM1" }]
+products = [{ part_number = "plate", camera = "top" }]
+
+[[receivers]]
+kind = "http"
+name = "mes"
+url = "https://mes.example/events"
+secret_file = "mes.secret"
+
+[[receivers]]
+kind = "mqtt"
+name = "scada"
+host = "broker"
+group = "plant"
+node = "cell"
+username = "station"
+password_file = "/etc/station/password"
+"""
+    )
+    http, mqtt = configuration.load(path).receivers
+    assert (http.secret_file, http.ca_file) == (tmp_path / "mes.secret", None)  # type: ignore[union-attr]
+    assert (mqtt.password_file, mqtt.ca_file) == (Path("/etc/station/password"), None)  # type: ignore[union-attr]
+
+
+def test_two_receivers_of_one_name_would_share_their_position(tmp_path: Path) -> None:
+    one = '[[receivers]]\nkind = "http"\nname = "mes"\nurl = "https://mes.example"\nsecret_file = "s"\n'
+    path = tmp_path / "station.toml"
+    path.write_text(
+        'cameras = [{ name = "top", serial = "SIM1" }]\nproducts = [{ part_number = "plate", camera = "top" }]\n' + one * 2
+    )
+    with pytest.raises(ConfigError, match="two receivers have the same name"):
+        configuration.load(path)
+
+
+def test_other_machines_are_served_with_tokens_alone(tmp_path: Path) -> None:
+    path = tmp_path / "station.toml"
+    head = 'cameras = [{ name = "top", serial = "SIM1" }]\nproducts = [{ part_number = "plate", camera = "top" }]\n'
+    path.write_text(head + '[web]\nhost = "0.0.0.0"\n')
+    with pytest.raises(ConfigError, match="set tokens = true"):
+        configuration.load(path)
+    path.write_text(head + '[web]\nhost = "0.0.0.0"\ntokens = true\n')
+    assert configuration.load(path).web.tokens
