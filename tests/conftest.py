@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 
 from inspection.domain import ImageKind, LotState, Output, Verdict
 from inspection.records import tables
-from inspection.records.database import migrate, open_engine
+from inspection.records.database import migrate, open_engine, up_to_date
 from inspection.web.app import create_api
 from inspection.web.settings import Settings
 
@@ -52,13 +52,18 @@ def postgresql_server() -> Iterator[Engine]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of a new, empty database."""
+    """URL of an empty database: without tables, or, for tests that take ``engine``, with those of the newest schema."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'records.db'}"
     admin: Engine = request.getfixturevalue("postgresql_server")
     with admin.connect() as connection:
-        connection.execute(text("DROP SCHEMA IF EXISTS public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
+        if "engine" in request.fixturenames and up_to_date(admin):
+            # A tenth of the time that making them anew takes.
+            names = ", ".join(tables.metadata.tables)
+            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+        else:
+            connection.execute(text("DROP SCHEMA IF EXISTS public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
     return admin.url.render_as_string(hide_password=False)
 
 

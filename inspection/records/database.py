@@ -49,6 +49,16 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
+def up_to_date(engine: Engine) -> bool:
+    """Has the database the newest schema?"""
+    try:
+        with engine.connect() as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+    except OperationalError:
+        return False  # there is no database yet; if there is another reason, the writer meets it too
+    return revision == ScriptDirectory.from_config(_alembic()).get_current_head()
+
+
 @contextmanager
 def read_records(config: Config) -> Iterator[Engine]:
     """A reader's engine on the records of a station: it waits for no writer, and no writer waits for it.
@@ -57,7 +67,7 @@ def read_records(config: Config) -> Iterator[Engine]:
     """
     engine = open_engine(config.database_url, read_only=True)
     try:
-        if not _up_to_date(engine):
+        if not up_to_date(engine):
             with open_records(config):
                 pass
         yield engine
@@ -81,15 +91,6 @@ def _alembic() -> AlembicConfig:
     config = AlembicConfig()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config
-
-
-def _up_to_date(reader: Engine) -> bool:
-    try:
-        with reader.connect() as connection:
-            revision = MigrationContext.configure(connection).get_current_revision()
-    except OperationalError:
-        return False  # there is no database yet; if there is another reason, the writer meets it too
-    return revision == ScriptDirectory.from_config(_alembic()).get_current_head()
 
 
 def _open_sqlite(url: URL, read_only: bool) -> Engine:

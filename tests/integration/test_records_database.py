@@ -31,10 +31,11 @@ def test_migrations_make_the_tables_of_the_metadata(engine: Engine) -> None:
 
 
 def test_the_comparison_sees_a_missing_index_and_a_missing_column(engine: Engine) -> None:
-    with engine.begin() as connection:
+    with engine.connect() as connection, connection.begin() as changes:
         connection.execute(text("DROP INDEX ix_parts_serial"))
         connection.execute(text("ALTER TABLE lots DROP COLUMN expected_quantity"))
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        changes.rollback()
     assert {difference[0] for difference in differences} == {"add_index", "add_column"}
 
 

@@ -67,7 +67,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, seeder_class: Any) -> Iterator
 
 
 @schema.parametrize()
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_the_one_described(case: Case, app: FastAPI) -> None:
     # Both: the one chooses how to call, the other what.
     case.operation.schema.app = case.operation.app = app
