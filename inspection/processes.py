@@ -129,6 +129,7 @@ def _run_web(config: Config) -> None:
         command_address=config.commands_address,
         products=tuple(product.part_number for product in config.products),
         processes=tuple(name for name in process_names(config) if name != "web"),
+        recipes=config.recipe_digests(),
     )
     run(settings, config.web.host, config.web.port)
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from inspection.commands import MAX_SERIALS, AnnounceParts, CloseLot, Command, OpenLot, Refused
-from inspection.domain import Inspection, Lot, LotSummary, Verdict
+from inspection.domain import Inspection, Lot, LotSummary, Reason, Verdict
 from inspection.records import queries
 from inspection.records.cursors import Page
 from inspection.web.context import Context, InContext, Records
@@ -100,10 +100,15 @@ def lot_summary(lot: LotName, records: Records) -> LotSummary:
 
 @router.get("/{lot}/results", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST))
 def lot_results(
-    lot: LotName, records: Records, cursor: Cursor = None, limit: Limit = 100, verdict: Verdict | None = None
+    lot: LotName,
+    records: Records,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+    verdict: Verdict | None = None,
+    reason: Reason | None = None,
 ) -> Page[Inspection]:
-    """The lot's inspections by seq, oldest first, all or those of one verdict."""
-    page = queries.lot_results(records, lot, cursor, limit, verdict)
+    """The lot's inspections by seq, oldest first, all or those of one verdict or with one reason."""
+    page = queries.lot_results(records, lot, cursor, limit, verdict, reason)
     if not page.items:
         with not_found_as("unknown_lot"):
             queries.lot_summary(records, lot)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -11,7 +12,7 @@ class Settings:
     """``status_path`` is the recorder's status.json, ``command_address`` the ZeroMQ address of its command socket.
 
     ``products`` may be named when a lot is opened; ``processes`` must report for the station to be ready,
-    besides any that reported once.
+    besides any that reported once. ``recipes`` are the digests of the products' recipes, for certificates.
     """
 
     station: str
@@ -21,3 +22,4 @@ class Settings:
     command_address: str
     products: tuple[str, ...]
     processes: tuple[str, ...] = ()
+    recipes: Mapping[str, str] = field(default_factory=dict)
