@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import tomllib
@@ -227,6 +228,16 @@ class Config(_Section):
             known = ", ".join(each.part_number for each in self.products)
             raise NotFound(f"product {part_number!r} is not configured; the configuration names {known}; add its recipe there")
         return product
+
+    def recipe_digests(self) -> dict[str, str]:
+        """{product: SHA-256 of the canonical JSON of its recipe}: settings, and its camera with features in order."""
+        digests = {}
+        for product in self.products:
+            camera = self.camera(product.camera)
+            recipe = product.model_dump(mode="json") | {"camera_serial": camera.serial, "features": list(camera.features.items())}
+            canonical = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            digests[product.part_number] = hashlib.sha256(canonical.encode()).hexdigest()
+        return digests
 
     def producer(self, camera: CameraConfig) -> Path:
         return PRODUCER if camera.producer == "simulator" else Path(camera.producer)

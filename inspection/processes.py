@@ -139,6 +139,7 @@ def _run_web(config: Config) -> None:
         processes=tuple(name for name in process_names(config) if name != "web"),
         tokens=config.web.tokens,
         requests_per_s=config.web.requests_per_s,
+        recipes=config.recipe_digests(),
     )
     run(settings, config.web.host, config.web.port)
 

@@ -4,12 +4,13 @@
 install_station "[test]"
 cd "$top"
 PATH="$top/.venv/bin:$PATH"
-# Peers that are not ours: a real browser, a Modbus client, an MQTT broker. Where one is missing and packages may be installed, Debian's are
+# Peers that are not ours: a real browser, a Modbus client, an MQTT broker, a reader of PDF. Where one is missing and packages may be installed, Debian's are
 # taken; else the tests that need it say that they skip.
 missing=()
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium fonts-dejavu-core)
 command -v mbpoll >/dev/null || missing+=(mbpoll)
 command -v mosquitto >/dev/null || missing+=(mosquitto)
+command -v pdftotext >/dev/null || missing+=(poppler-utils)
 if [ ${#missing[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "installing ${missing[*]} …" >&2
   { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >/dev/null 2>&1 || echo "${missing[*]} could not be installed" >&2

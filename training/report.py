@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from inspection.domain import Verdict
 from inspection.images import encode_map
-from inspection.web.rendering import decode_map, heat_map, jpeg, overlay, thumbnail, view
+from inspection.rendering import decode_map, heat_map, jpeg, overlay, thumbnail, view
 from training.autopilot import INDIFFERENT
 from training.charts import HEIGHT, WIDTH, histogram, roc_points
 from training.dataset import read_frame

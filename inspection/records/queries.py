@@ -117,13 +117,22 @@ def lot_summary(connection: Connection, lot: str) -> LotSummary:
 
 
 def lot_results(
-    connection: Connection, lot: str, cursor: str | None, limit: int, verdict: Verdict | None = None
+    connection: Connection,
+    lot: str,
+    cursor: str | None,
+    limit: int,
+    verdict: Verdict | None = None,
+    reason: Reason | None = None,
 ) -> Page[Inspection]:
     """Inspections of one lot by seq, oldest first; an empty page for a lot without any. BadCursor as in list_lots."""
     scope = f"results {lot} {verdict or ''}"
     statement = select(inspections).where(inspections.c.lot == lot).order_by(inspections.c.seq).limit(limit + 1)
     if verdict is not None:
         statement = statement.where(inspections.c.verdict == verdict)
+    if reason is not None:
+        scope += f" {reason}"
+        # Only what was not inspected has a reason; said here too, an index leaves the rest of the lot out.
+        statement = statement.where(inspections.c.verdict == Verdict.NOT_INSPECTED, inspections.c.reason == reason)
     if cursor is not None:
         statement = statement.where(inspections.c.seq > _number(decode_cursor(scope, cursor)))
     found = _inspections(connection, statement)

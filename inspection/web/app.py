@@ -18,6 +18,7 @@ from starlette.routing import Match
 from inspection.records.database import open_engine
 from inspection.web import (
     problems,
+    routes_exports,
     routes_inspections,
     routes_labels,
     routes_lots,
@@ -68,7 +69,15 @@ def create_api(settings: Settings) -> FastAPI:
     app.add_middleware(Access, tokens=context.reader if settings.tokens else None, requests_per_s=settings.requests_per_s)
     app.add_middleware(EncodedSlashes)
     problems.install(app)
-    for routes in (routes_lots, routes_inspections, routes_station, routes_labels, routes_training, routes_models):
+    for routes in (
+        routes_lots,
+        routes_exports,
+        routes_inspections,
+        routes_station,
+        routes_labels,
+        routes_training,
+        routes_models,
+    ):
         app.include_router(routes.router)
 
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]

@@ -11,11 +11,11 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from sqlalchemy import Connection
 
 from cameras.frame import PixelFormat
+from inspection import rendering
 from inspection.domain import Image, ImageKind, Inspection
 from inspection.errors import NotFound
 from inspection.images import ImageStore, decode_frame
 from inspection.records import queries
-from inspection.web import rendering
 from inspection.web.context import Context, InContext, Records
 from inspection.web.names import LotFilter, SerialName
 from inspection.web.problems import Problem, documented, not_found_as

@@ -10,11 +10,12 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from inspection.commands import MAX_SERIALS, AnnounceParts, CloseLot, Command, HoldLot, OpenLot, Refused, ReleaseLot
-from inspection.domain import Inspection, Lot, LotEvent, LotSummary, Verdict
+from inspection.domain import Inspection, Lot, LotEvent, LotSummary, Reason, Verdict
 from inspection.records import queries
 from inspection.records.cursors import Page
+from inspection.web import names
 from inspection.web.context import Context, InContext, Records
-from inspection.web.names import By, LotName, Name, Reason, Why
+from inspection.web.names import By, LotName, Name, Why
 from inspection.web.problems import Problem, documented, not_found_as, refusal
 
 router = APIRouter(prefix="/api/v1/lots", tags=["lots"], responses=documented())
@@ -32,7 +33,7 @@ class NewLot(BaseModel):
     product: Name
     expected_quantity: int | None = Field(default=None, ge=1, le=2**31 - 1)
     by: By | None = None
-    reason: Reason = ""
+    reason: names.Reason = ""
 
 
 class Said(BaseModel):
@@ -41,7 +42,7 @@ class Said(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     by: By | None = None
-    reason: Reason = ""
+    reason: names.Reason = ""
 
 
 class Explained(BaseModel):
@@ -151,10 +152,15 @@ def lot_summary(lot: LotName, records: Records) -> LotSummary:
 
 @router.get("/{lot}/results", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST))
 def lot_results(
-    lot: LotName, records: Records, cursor: Cursor = None, limit: Limit = 100, verdict: Verdict | None = None
+    lot: LotName,
+    records: Records,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+    verdict: Verdict | None = None,
+    reason: Reason | None = None,
 ) -> Page[Inspection]:
-    """The lot's inspections by seq, oldest first, all or those of one verdict."""
-    page = queries.lot_results(records, lot, cursor, limit, verdict)
+    """The lot's inspections by seq, oldest first, all or those of one verdict or with one reason."""
+    page = queries.lot_results(records, lot, cursor, limit, verdict, reason)
     if not page.items:
         with not_found_as("unknown_lot"):
             queries.lot_summary(records, lot)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -11,7 +12,8 @@ class Settings:
     """``status_path`` is the recorder's status.json, ``command_address`` the ZeroMQ address of its command socket.
 
     ``products`` may be named when a lot is opened; ``processes`` must report for the station to be ready,
-    besides any that reported once. ``tokens`` and ``requests_per_s`` are those of the configuration's ``[web]``.
+    besides any that reported once. ``tokens`` and ``requests_per_s`` are those of the configuration's ``[web]``; ``recipes`` are
+    the digests of the products' recipes, for certificates.
     """
 
     station: str
@@ -23,3 +25,4 @@ class Settings:
     processes: tuple[str, ...] = ()
     tokens: bool = False
     requests_per_s: float = 200.0
+    recipes: Mapping[str, str] = field(default_factory=dict)

@@ -36,6 +36,21 @@ def test_lots_and_their_results_are_paged(api, seeder) -> None:
     assert [item["serial"] for item in failed["items"]] == ["S1", "S3"]
 
 
+def test_results_are_asked_for_by_reason(api, seeder) -> None:
+    reasons = ("deadline", "frame_lost", "deadline", "deadline")
+    for number, reason in enumerate(reasons):
+        seeder.inspection("L1", f"S{number}")
+        seeder.inspection("L1", f"S{number}", Verdict.NOT_INSPECTED, reason=reason)
+    seeder.connection.commit()
+    first = api.get("/api/v1/lots/L1/results", params={"reason": "deadline", "limit": 2}).json()
+    second = api.get("/api/v1/lots/L1/results", params={"reason": "deadline", "limit": 2, "cursor": first["next_cursor"]}).json()
+    assert [item["seq"] for item in first["items"] + second["items"]] == [2, 6, 8]
+    assert second["next_cursor"] is None
+    assert api.get("/api/v1/lots/L1/results", params={"reason": "deadline", "verdict": "pass"}).json()["items"] == []
+    of_another_list = api.get("/api/v1/lots/L1/results", params={"reason": "frame_lost", "cursor": first["next_cursor"]})
+    assert of_another_list.json()["code"] == "bad_cursor"
+
+
 def test_a_lot_and_its_summary(api, seeder) -> None:
     seeder.lot("L1", state=LotState.CLOSED, closed_at=seeder.start, expected_quantity=7)
     for verdict in (Verdict.PASS, Verdict.PASS, Verdict.FAIL, Verdict.REVIEW, Verdict.NOT_INSPECTED):
