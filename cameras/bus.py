@@ -92,6 +92,10 @@ class Bus:
                 self.garbled += 1
                 log.warning("message of %d bytes not understood: %s", len(raw), error)
 
+    def fileno(self) -> int:
+        """For an event loop: readable after something came. The edge is given once, so receive until nothing is left."""
+        return int(self._inbox.getsockopt(zmq.FD))
+
     def wait(self, timeout_s: float, other: zmq.Socket[bytes]) -> None:
         """Wait until the inbox or another socket has something, or the time is over."""
         poller = zmq.Poller()

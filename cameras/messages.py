@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -7,13 +7,15 @@ import json
 import os
 import re
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, StringConstraints, ValidationError, model_validator
 
 from cameras.simulator import PRODUCER
 from inspection.errors import ConfigError, NotFound
+from inspection.plc.deadline import accept_deadline_ms, check_deadline
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 
@@ -135,6 +137,33 @@ class MqttReceiverConfig(_Section):
 Receiver = Annotated[HttpReceiverConfig | MqttReceiverConfig, Field(discriminator="kind")]
 
 
+class PlcConfig(_Section):
+    """The Modbus TCP server for the PLC of one camera's conveyor; without this section there is none.
+
+    ``rejector_distance_mm`` from trigger sensor to rejector, which must stand still for ``accept_window_mm`` before the part and
+    takes ``actuator_ms`` to move. ``confirm_ms``: so long after the last moment for an accept the rejector has confirmed, at the
+    lowest speed; without it nothing is to be confirmed. ``misses_to_stop``: results in a row, late or not inspected, after which
+    the PLC is asked to stop.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=1502, ge=1, le=65_535)
+    allowed_clients: tuple[IPvAnyNetwork, ...] = Field(default=(ip_network("127.0.0.1"),), min_length=1)
+    camera: Name
+    watchdog_ms: float = Field(default=500, ge=20, le=60_000)
+    confirm_ms: float | None = Field(default=None, ge=1, le=600_000)
+    misses_to_stop: int = Field(default=3, ge=1, le=1_000)
+    rejector_distance_mm: float = Field(gt=0, le=100_000)
+    accept_window_mm: float = Field(ge=0, le=100_000)
+    max_speed_mm_per_s: float = Field(gt=0, le=100_000)
+    actuator_ms: float = Field(ge=0, le=60_000)
+
+    @property
+    def deadline_ms(self) -> float:
+        """From trigger to the last moment for an accept."""
+        return accept_deadline_ms(self.rejector_distance_mm, self.accept_window_mm, self.max_speed_mm_per_s, self.actuator_ms)
+
+
 class Config(_Section):
     station: StationConfig = StationConfig()
     cameras: tuple[CameraConfig, ...] = Field(min_length=1)
@@ -143,6 +172,7 @@ class Config(_Section):
     images: ImagesConfig = ImagesConfig()
     web: WebConfig = WebConfig()
     receivers: tuple[Receiver, ...] = ()
+    plc: PlcConfig | None = None
 
     @model_validator(mode="after")
     def _names_agree(self) -> Config:
@@ -158,6 +188,11 @@ class Config(_Section):
         for product in self.products:
             if product.camera not in cameras:
                 raise ValueError(f"product {product.part_number} names camera {product.camera!r}; there are {', '.join(cameras)}")
+        if self.plc is not None:
+            if self.plc.camera not in cameras:
+                raise ValueError(f"plc names camera {self.plc.camera!r}; there are {', '.join(cameras)}")
+            inspected = [product for product in self.products if product.camera == self.plc.camera]
+            check_deadline(self.plc.deadline_ms, {product.part_number: product.deadline_ms for product in inspected})
         return self
 
     def beside(self, folder: Path) -> Config:

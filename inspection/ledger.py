@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -332,9 +333,20 @@ class Ledger:
         vars(self).update(memory)
 
 
-def recorded_message(entry: tuple[int, int, Verdict, Reason | None], durable_ns: int) -> Recorded:
-    seq, trigger_id, verdict, reason = entry
-    return Recorded(seq=seq, trigger_id=trigger_id, verdict=verdict, reason=reason, durable_ns=durable_ns)
+def recorded_messages(effects: Effects, durable_ns: int) -> Iterator[Recorded]:
+    """What is to be announced of a committed batch."""
+    judged = dict(effects.to_store)
+    for seq, trigger_id, verdict, reason in effects.recorded:
+        message = judged.get(seq) if verdict is not Verdict.NOT_INSPECTED else None
+        yield Recorded(
+            seq=seq,
+            trigger_id=trigger_id,
+            verdict=verdict,
+            reason=reason,
+            durable_ns=durable_ns,
+            score=message.score if message else None,
+            model=message.model if message else None,
+        )
 
 
 def _ticket_from_row(connection: Connection, trigger_id: int) -> Ticket:

@@ -279,6 +279,8 @@ class LineProcess:
             verdict=recorded.verdict,
             reason=recorded.reason,
             durable_ms=(recorded.durable_ns - ticket.requested_ns) / 1e6,
+            score=recorded.score,
+            model=recorded.model,
         )
         self._bus.send(opened.reply_to, command)
         done = OutputDone(trigger_id=ticket.trigger_id, output=output)
@@ -384,4 +386,7 @@ class LineProcess:
         states = ", ".join(f"{lane.camera}: {lane.state}" for lane in self._lanes.values())
         counters = {**self._counters, "open": float(len(self._state.open)), "refused_messages": float(self._bus.refused)}
         ok = all(lane.ready for lane in self._lanes.values())
-        self._bus.send("recorder", Heartbeat(process="line", at=time.time(), state=states, counters=counters, ok=ok))
+        heartbeat = Heartbeat(process="line", at=time.time(), state=states, counters=counters, ok=ok)
+        self._bus.send("recorder", heartbeat)
+        if self._config.plc is not None and self._state.last_trigger_id is not None:
+            self._bus.send("plc", heartbeat)  # the PLC is shown Online as long as triggers are numbered

@@ -14,14 +14,14 @@ import msgspec
 from cameras.messages import SCHEMA_VERSION
 from cameras.process import INBOX_MESSAGES
 from inspection.commands import Command, Reply
-from inspection.messages import CellMessage, InspectorMessage, LineMessage, RecorderMessage
+from inspection.messages import CellMessage, InspectorMessage, LineMessage, PlcMessage, RecorderMessage
 
 COMMITTED = Path(__file__).with_name("messages.schema.json")
 
 
 def message_schema() -> dict[str, Any]:
     """Version, and the JSON schema of every message by its name."""
-    unions = (INBOX_MESSAGES, CellMessage, InspectorMessage, LineMessage, RecorderMessage, Command, Reply)
+    unions = (INBOX_MESSAGES, CellMessage, InspectorMessage, LineMessage, PlcMessage, RecorderMessage, Command, Reply)
     kinds = {kind.__name__: kind for union in unions for kind in get_args(union)}
     _, components = msgspec.json.schema_components(kinds.values(), ref_template="#/{name}")
     return {"version": SCHEMA_VERSION, "messages": dict(sorted(components.items()))}

@@ -58,7 +58,7 @@ class TriggerAck(Message, frozen=True):
 
 class OutputCommand(Message, frozen=True):
     """Line to PLC: what to do with the part, once its row is durable, ``durable_ms`` after the request. Without it the part is
-    rejected.
+    rejected. ``score`` and ``model`` are None where nothing was judged, or the row was announced again.
     """
 
     request_id: str
@@ -67,6 +67,8 @@ class OutputCommand(Message, frozen=True):
     verdict: Verdict
     reason: Reason | None
     durable_ms: float
+    score: float | None = None
+    model: str | None = None
 
 
 class Ticket(Message, frozen=True):
@@ -188,13 +190,16 @@ class ShadowInspected(Message, frozen=True):
 
 
 class Recorded(Message, frozen=True):
-    """Recorder to line: the inspection row of this trigger is durable since ``durable_ns``."""
+    """Recorder to line: the inspection row of this trigger is durable since ``durable_ns``. ``score`` and ``model`` are those of
+    a verdict that is announced for the first time."""
 
     seq: int
     trigger_id: int
     verdict: Verdict
     reason: Reason | None
     durable_ns: int
+    score: float | None = None
+    model: str | None = None
 
 
 LineMessage = (
@@ -212,3 +217,4 @@ LineMessage = (
 InspectorMessage = Ticket | FrameRef | CameraArmed
 RecorderMessage = Ticket | NotInspected | OutputDone | LineStarted | Inspected | ShadowInspected | FaultReport | Heartbeat
 CellMessage = TriggerAck | OutputCommand
+PlcMessage = TriggerAck | OutputCommand | Heartbeat

@@ -24,7 +24,7 @@ from inspection.errors import ConfigError
 from inspection.line import LineProcess
 from inspection.lookups import lookups
 from inspection.mes.receiver import Receiver
-from inspection.messages import InspectorMessage, LineMessage, RecorderMessage
+from inspection.messages import InspectorMessage, LineMessage, PlcMessage, RecorderMessage
 from inspection.records.database import migrate, open_engine
 from inspection.records.tables import deployments, models, shadows
 from inspection.rings import Rings
@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 def process_names(config: Config) -> list[str]:
     """Every process of the station, in the order in which they are started."""
     cameras = (f"camera@{camera.name}" for camera in config.cameras)
-    return ["recorder", "line", "inspector", *cameras, "web", *(["outbox"] if config.receivers else [])]
+    plc = ["plc"] if config.plc is not None else []
+    outbox = ["outbox"] if config.receivers else []
+    return ["recorder", "line", "inspector", *cameras, *plc, "web", *outbox]
 
 
 def run_process(config: Config, name: str) -> None:
@@ -56,6 +58,8 @@ def run_process(config: Config, name: str) -> None:
         _run_line(config)
     elif name == "inspector":
         _run_inspector(config)
+    elif name == "plc":
+        _run_plc(config)
     elif name == "web":
         _run_web(config)
     elif name == "outbox":
@@ -121,6 +125,15 @@ def _run_line(config: Config) -> None:
     engine = _reader(config)
     bus = Bus(config.run_dir, "line", LineMessage)
     process = LineProcess(config, bus, lookups(engine))
+    _until_stopped(process, bus)
+
+
+def _run_plc(config: Config) -> None:
+    from inspection.plc.process import PlcProcess
+
+    assert config.plc is not None
+    bus = Bus(config.run_dir, "plc", PlcMessage)
+    process = PlcProcess(config.plc, config.line.expose_window_ms, bus)
     _until_stopped(process, bus)
 
 

@@ -22,7 +22,7 @@ from cameras.messages import FaultReport, Heartbeat
 from cameras.ring import SlotState
 from inspection.commands import Command, Refused, execute
 from inspection.domain import Image
-from inspection.ledger import Effects, Ledger, recorded_message
+from inspection.ledger import Effects, Ledger, recorded_messages
 from inspection.messages import (
     Inspected,
     LineStarted,
@@ -184,8 +184,8 @@ class RecorderProcess:
 
     def _announce(self, batch: list[Any], effects: Effects) -> None:
         durable_ns = time.monotonic_ns()
-        for entry in effects.recorded:
-            self._bus.send("line", recorded_message(entry, durable_ns))
+        for recorded in recorded_messages(effects, durable_ns):
+            self._bus.send("line", recorded)
         for message in batch:
             if isinstance(message, LineStarted):
                 state = RecorderState(line_epoch=message.line_epoch, last_trigger_id=self._ledger.last_trigger_id)

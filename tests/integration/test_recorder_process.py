@@ -44,7 +44,7 @@ def test_a_verdict_is_announced_when_its_row_can_be_read(peers: RecorderPeers) -
             before_ns = time.monotonic_ns()
             peers.judge(ticket, pixels(seed), verdict)
             announced = peers.recorded(ticket, verdict)
-            assert announced.seq == seed
+            assert (announced.seq, announced.score, announced.model) == (seed, 1.0, "ab" * 32)
             assert before_ns < announced.durable_ns < time.monotonic_ns()
         assert [(row.verdict, row.score, row.model) for row in peers.rows(inspections)] == [
             (verdict, 1.0, "ab" * 32) for verdict in (Verdict.PASS, Verdict.FAIL, Verdict.REVIEW)

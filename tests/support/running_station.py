@@ -72,6 +72,7 @@ class RunningStation:
         size: tuple[int, int] = (WIDTH, HEIGHT),
         color: bool = False,
         database_url: str | None = None,
+        extra_config: str = "",
     ) -> None:
         self.directory = directory
         self.deadline_ms = deadline_ms
@@ -110,6 +111,8 @@ expose_window_ms = 400
 
 [web]
 port = {port}
+
+{extra_config}
 """
         )
         self.config = configuration.load(self.config_path)
