@@ -20,7 +20,7 @@ from inspection.config import Config, prepare_directories
 from inspection.errors import ConfigError
 from inspection.line import LineProcess
 from inspection.lookups import lookups
-from inspection.messages import InspectorMessage, LineMessage, RecorderMessage
+from inspection.messages import CellMessage, InspectorMessage, LineMessage, RecorderMessage
 from inspection.records.database import migrate, open_engine
 from inspection.records.tables import deployments, models, shadows
 from inspection.rings import Rings
@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 def process_names(config: Config) -> list[str]:
     """Every process of the station, in the order in which they are started."""
-    return ["recorder", "line", "inspector", *(f"camera@{camera.name}" for camera in config.cameras), "web"]
+    interfaces = ["opcua"] if config.opcua else []
+    return ["recorder", "line", "inspector", *(f"camera@{camera.name}" for camera in config.cameras), "web", *interfaces]
 
 
 def run_process(config: Config, name: str) -> None:
@@ -53,6 +54,8 @@ def run_process(config: Config, name: str) -> None:
         _run_inspector(config)
     elif name == "web":
         _run_web(config)
+    elif name == "opcua":
+        _run_opcua(config)
     else:
         _run_camera(config, name.removeprefix("camera@"))
     lock.close()
@@ -131,6 +134,14 @@ def _run_web(config: Config) -> None:
         processes=tuple(name for name in process_names(config) if name != "web"),
     )
     run(settings, config.web.host, config.web.port)
+
+
+def _run_opcua(config: Config) -> None:
+    from inspection.opcua.process import OpcUaProcess
+
+    engine = _reader(config)
+    bus = Bus(config.run_dir, "opcua", CellMessage)
+    _until_stopped(OpcUaProcess(config, engine, bus), bus)
 
 
 def models_in_service(engine: Engine, config: Config) -> dict[str, tuple[str, Path]]:
