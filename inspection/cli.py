@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from inspection import cli_bench, cli_exports, cli_mes, cli_models, cli_training
+from inspection import cli_bench, cli_exports, cli_mes, cli_models, cli_opcua, cli_training
 from inspection import config as configuration
 from inspection.cli_options import OPERATOR, PASS_ON, ByOption, ConfigOption, OverrideOption, ReasonOption, run_or_explain
 
@@ -27,6 +27,7 @@ app.add_typer(cli_mes.token_app, name="token")
 app.add_typer(cli_mes.outbox_app, name="outbox")
 app.add_typer(cli_exports.app)
 app.add_typer(cli_bench.app, name="bench")
+app.add_typer(cli_opcua.app, name="opcua")
 
 ConfigArgument = Annotated[Path, typer.Argument(help="The station's configuration file, such as deploy/station.toml.")]
 

@@ -68,6 +68,23 @@ class LineConfig(_Section):
     max_open: int = Field(default=256, ge=1, le=2_048)
 
 
+class OpcUaConfig(_Section):
+    """The OPC UA server (OPC 40100-1 Machine Vision). Paths are relative to ``data_dir`` unless absolute.
+
+    ``lot_from``: which id of the standard carries the lot. ``lots_from_jobs``: a job may open its lot, and closes it then.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=4840, ge=1, le=65_535)
+    nodeset_dir: Path = Path("opcua/nodesets")
+    users_file: Path = Path("opcua/users")
+    trusted_dir: Path = Path("opcua/trusted")
+    allow_anonymous: bool = False
+    allow_unencrypted: bool = False
+    lot_from: Literal["MeasId", "PartId"] = "MeasId"
+    lots_from_jobs: bool = False
+
+
 class ImagesConfig(_Section):
     """``keep_pass_share``: the share of passed parts whose images are kept; those of all others always are."""
 
@@ -173,6 +190,7 @@ class Config(_Section):
     web: WebConfig = WebConfig()
     receivers: tuple[Receiver, ...] = ()
     plc: PlcConfig | None = None
+    opcua: OpcUaConfig | None = None
 
     @model_validator(mode="after")
     def _names_agree(self) -> Config:

@@ -24,7 +24,7 @@ from inspection.errors import ConfigError
 from inspection.line import LineProcess
 from inspection.lookups import lookups
 from inspection.mes.receiver import Receiver
-from inspection.messages import InspectorMessage, LineMessage, PlcMessage, RecorderMessage
+from inspection.messages import CellMessage, InspectorMessage, LineMessage, PlcMessage, RecorderMessage
 from inspection.records.database import migrate, open_engine
 from inspection.records.tables import deployments, models, shadows
 from inspection.rings import Rings
@@ -37,7 +37,8 @@ def process_names(config: Config) -> list[str]:
     cameras = (f"camera@{camera.name}" for camera in config.cameras)
     plc = ["plc"] if config.plc is not None else []
     outbox = ["outbox"] if config.receivers else []
-    return ["recorder", "line", "inspector", *cameras, *plc, "web", *outbox]
+    opcua = ["opcua"] if config.opcua is not None else []
+    return ["recorder", "line", "inspector", *cameras, *plc, "web", *outbox, *opcua]
 
 
 def run_process(config: Config, name: str) -> None:
@@ -64,6 +65,8 @@ def run_process(config: Config, name: str) -> None:
         _run_web(config)
     elif name == "outbox":
         _run_outbox(config)
+    elif name == "opcua":
+        _run_opcua(config)
     else:
         _run_camera(config, name.removeprefix("camera@"))
     lock.close()
@@ -184,6 +187,14 @@ def _receiver(settings: HttpReceiverConfig | MqttReceiverConfig, config: Config)
     if isinstance(settings, MqttReceiverConfig):
         return partial(SparkplugReceiver, settings, config.outbox_dir)
     return partial(HttpReceiver, settings.url, read_secret(settings.secret_file), settings.ca_file)
+
+
+def _run_opcua(config: Config) -> None:
+    from inspection.opcua.process import OpcUaProcess
+
+    engine = _reader(config)
+    bus = Bus(config.run_dir, "opcua", CellMessage)
+    _until_stopped(OpcUaProcess(config, engine, bus), bus)
 
 
 def models_in_service(engine: Engine, config: Config) -> dict[str, tuple[str, Path]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select, tuple_
 
 from inspection.domain import (
     Fault,
@@ -177,6 +177,11 @@ def attempts(connection: Connection, serial: str, lot: str | None = None) -> tup
 def changes_after(connection: Connection, seq: int, limit: int) -> tuple[Inspection, ...]:
     """Inspections recorded after ``seq``, oldest first. Output and late verdict may still be added to a row later."""
     return _inspections(connection, select(inspections).where(inspections.c.seq > seq).order_by(inspections.c.seq).limit(limit))
+
+
+def search(connection: Connection, where: Sequence[ColumnElement[bool]], start: int, limit: int) -> tuple[Inspection, ...]:
+    """Inspections for which all conditions on the table hold, oldest first, without the first ``start`` of them."""
+    return _inspections(connection, select(inspections).where(*where).order_by(inspections.c.seq).offset(start).limit(limit))
 
 
 def latest(connection: Connection, limit: int) -> tuple[Inspection, ...]:
