@@ -99,10 +99,13 @@ class RunState(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a token opens: reading everything; lots and their parts; labels and golden images; training; which model decides."""
+    """What a token opens: reading everything; lots and their parts; triggers; labels and golden images; training; which model
+    decides.
+    """
 
     READ = "read"
     LOTS = "lots"
+    TRIGGER = "trigger"
     LABEL = "label"
     TRAIN = "train"
     DEPLOY = "deploy"

@@ -155,6 +155,12 @@ def _run_web(config: Config) -> None:
         processes=tuple(name for name in process_names(config) if name != "web"),
         tokens=config.web.tokens,
         requests_per_s=config.web.requests_per_s,
+        software_triggered={
+            product.part_number: (product.camera, product.deadline_ms)
+            for product in config.products
+            if config.camera(product.camera).software_triggered
+        },
+        run_dir=config.run_dir,
         recipes=config.recipe_digests(),
     )
     run(settings, config.web.host, config.web.port)

@@ -30,6 +30,7 @@ PREFIX = "/api/v1/"
 DOCUMENT = PREFIX + "openapi.json"
 _WRITES = {
     "lots": TokenScope.LOTS,
+    "triggers": TokenScope.TRIGGER,
     "inspections": TokenScope.LABEL,
     "golden-images": TokenScope.LABEL,
     "training-sets": TokenScope.TRAIN,

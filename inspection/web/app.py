@@ -15,6 +15,8 @@ from nicegui import ui
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from cameras.bus import Bus
+from inspection.messages import CellMessage
 from inspection.records.database import open_engine
 from inspection.web import (
     problems,
@@ -25,6 +27,7 @@ from inspection.web import (
     routes_models,
     routes_station,
     routes_training,
+    routes_triggers,
 )
 from inspection.web.access import Access
 from inspection.web.commands import ZmqRecorderClient
@@ -33,6 +36,7 @@ from inspection.web.idempotency import Idempotency
 from inspection.web.names import EncodedSlashes
 from inspection.web.pages import inspections, layout, live, lots
 from inspection.web.settings import Settings
+from inspection.web.triggers import INBOX, Triggers
 
 OPENAPI = Path(__file__).parent / "openapi.json"
 
@@ -44,6 +48,7 @@ def create_api(settings: Settings) -> FastAPI:
         open_engine(settings.database_url, read_only=True),
         open_engine(settings.database_url),
         ZmqRecorderClient(settings.command_address),
+        Triggers(lambda: Bus(settings.run_dir, INBOX, CellMessage)),
     )
 
     @asynccontextmanager
@@ -52,6 +57,7 @@ def create_api(settings: Settings) -> FastAPI:
         context.reader.dispose()
         context.writer.dispose()
         context.recorder.close()
+        context.triggers.close()
 
     app = FastAPI(
         title="Inspection station",
@@ -71,6 +77,7 @@ def create_api(settings: Settings) -> FastAPI:
     problems.install(app)
     for routes in (
         routes_lots,
+        routes_triggers,
         routes_exports,
         routes_inspections,
         routes_station,

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from inspection.web.commands import RecorderClient
 from inspection.web.settings import Settings
+from inspection.web.triggers import Triggers
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Context:
     reader: Engine
     writer: Engine
     recorder: RecorderClient
+    triggers: Triggers
 
 
 def _context(request: Request) -> Context:

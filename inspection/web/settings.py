@@ -13,7 +13,8 @@ class Settings:
 
     ``products`` may be named when a lot is opened; ``processes`` must report for the station to be ready,
     besides any that reported once. ``tokens`` and ``requests_per_s`` are those of the configuration's ``[web]``; ``recipes`` are
-    the digests of the products' recipes, for certificates.
+    the digests of the products' recipes, for certificates. ``software_triggered`` tells camera and deadline in ms of the products
+    that REST may trigger; the line is asked through ``run_dir``.
     """
 
     station: str
@@ -24,5 +25,7 @@ class Settings:
     products: tuple[str, ...]
     processes: tuple[str, ...] = ()
     tokens: bool = False
+    software_triggered: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    run_dir: Path = Path("nowhere")
     requests_per_s: float = 200.0
     recipes: Mapping[str, str] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from pathlib import Path
 
+import httpx
 from opcua_station import PASSWORD, USER, Caller, Events, client_of, free_port, need_nodesets
 from running_station import PRODUCT, RunningStation, scene
 
@@ -63,3 +64,12 @@ def test_single_jobs_are_inspected_and_their_results_come_as_events(tmp_path: Pa
         assert station.states()["opcua"] == "serving"
         summary = station.summary("L2")
         assert (summary.triggered, summary.passed, summary.accepted) == (3, 3, 3)
+        # The same by REST.
+        station.camera.show(scene(7))
+        answer = httpx.post(f"{station.url}/api/v1/triggers", json={"lot": "L2", "serial": "SN7"}, timeout=30)
+        assert answer.status_code == 201, answer.text
+        told = answer.json()
+        assert (told["output"], told["verdict"], told["reason"]) == ("accept", "pass", None)
+        assert told["trigger_id"] == station.rows("L2")[-1]["trigger_id"]
+        closed = httpx.post(f"{station.url}/api/v1/triggers", json={"lot": "L1", "serial": "SN8"}, timeout=30).json()
+        assert (closed["output"], closed["verdict"], closed["reason"]) == ("reject", "not_inspected", "closed_lot")

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, func, select, update
 from starlette.testclient import TestClient
 
-from inspection.commands import Command, Done, Refused, Reply, execute
-from inspection.domain import Scope
+from cameras.bus import Bus
+from inspection.commands import Command, Done, OpenLot, Refused, Reply, execute
+from inspection.domain import Output, Scope, Verdict
 from inspection.errors import Conflict, NotFound
+from inspection.messages import LineMessage, OutputCommand, TriggerRequest
 from inspection.records import tables
 from inspection.records.tokens import create_token, find_token, list_tokens, revoke_token
-from inspection.web import access
+from inspection.web import access, triggers
 from inspection.web.app import OPENAPI, create_api
 from inspection.web.settings import Settings
 
@@ -227,7 +231,7 @@ def test_what_the_station_failed_to_do_is_tried_again(engine: Engine, served: Ca
 
     recorder = Away(engine)
     with engine.begin() as connection:
-        execute(connection, Command.__args__[0](lot="L", product="plate"))
+        execute(connection, OpenLot(lot="L", product="plate"))
     api = served(recorder=recorder)
     answers = [api.post("/api/v1/lots/L/close", headers={"idempotency-key": "k"}) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [503, 200, 200]
@@ -258,3 +262,74 @@ def test_a_held_lot_takes_nothing_until_it_is_released(engine: Engine, served: C
     assert [event["change"] for event in events] == ["opened", "held", "released", "closed", "held", "released"]
     assert (events[0]["by"], events[0]["reason"], events[1]["reason"]) == ("mes", "order 7", "dents at station 3")
     assert problem(api.get("/api/v1/lots/X/events")) == (404, "unknown_lot")
+
+
+# --- triggers ---
+
+
+class Line:
+    """Answers requests as the line does, after ``ignored`` of them."""
+
+    def __init__(self, run_dir: Path, ignored: int = 0) -> None:
+        self.bus = Bus(run_dir, "line", LineMessage)
+        self.asked: list[TriggerRequest] = []
+        self.ignored = ignored
+
+    def run(self, end: threading.Event) -> None:
+        while not end.is_set():
+            for request in self.bus.receive(0.02):
+                self.asked.append(request)
+                if len(self.asked) > self.ignored:
+                    command = OutputCommand(
+                        request_id=request.request_id,
+                        trigger_id=7,
+                        output=Output.ACCEPT,
+                        verdict=Verdict.PASS,
+                        reason=None,
+                        durable_ms=12.5,
+                    )
+                    self.bus.send(request.reply_to, command)
+        self.bus.close()
+
+
+@pytest.mark.parametrize("ignored", [0, 1])
+def test_a_part_is_triggered_by_rest_and_asked_for_again_when_the_line_is_silent(
+    engine: Engine, served: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, ignored: int
+) -> None:
+    monkeypatch.setattr(triggers, "_REPEAT_S", 0.05)
+    with engine.begin() as connection:
+        execute(connection, OpenLot(lot="L", product="plate"))
+    with tempfile.TemporaryDirectory(prefix="triggers-") as run_dir:
+        line, end = Line(Path(run_dir), ignored), threading.Event()
+        thread = threading.Thread(target=line.run, args=(end,))
+        thread.start()
+        api = served(software_triggered={"plate": ("top", 20.0)}, run_dir=Path(run_dir))
+        try:
+            answer = api.post("/api/v1/triggers", json={"lot": "L", "serial": "S"})
+        finally:
+            end.set()
+            thread.join()
+    assert (answer.status_code, answer.json()["output"], answer.json()["trigger_id"]) == (201, "accept", 7)
+    assert [request.passed for request in line.asked] == [False, True][: ignored + 1]
+    assert {(request.lot, request.serial, request.camera) for request in line.asked} == {("L", "S", "top")}
+
+
+def test_a_line_that_says_nothing_means_that_the_part_is_not_accepted(
+    engine: Engine, served: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers, "_PATIENCE_S", 0.1)
+    with engine.begin() as connection:
+        execute(connection, OpenLot(lot="L", product="plate"))
+    with tempfile.TemporaryDirectory(prefix="triggers-") as run_dir:
+        api = served(software_triggered={"plate": ("top", 20.0)}, run_dir=Path(run_dir))
+        answer = api.post("/api/v1/triggers", json={"lot": "L", "serial": "S"})
+    assert problem(answer) == (503, "unavailable")
+    assert "do not accept" in answer.json()["detail"]
+
+
+def test_only_cameras_that_software_triggers_are_triggered_by_rest(engine: Engine, served: Callable[..., TestClient]) -> None:
+    with engine.begin() as connection:
+        execute(connection, OpenLot(lot="L", product="plate"))
+    api = served()
+    assert problem(api.post("/api/v1/triggers", json={"lot": "L", "serial": "S"})) == (409, "no_software_trigger")
+    assert problem(api.post("/api/v1/triggers", json={"lot": "X", "serial": "S"})) == (404, "unknown_lot")

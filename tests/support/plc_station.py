@@ -17,8 +17,8 @@ from inspection.records.tables import faults
 PITCH_MM, SLOWEST, FASTEST = 50.0, 400.0, 750.0
 
 
-def plc_station(directory: Path, model: Path) -> RunningStation:
-    """With a rejector 1.2 m behind the camera, so that a loaded machine is in time."""
+def plc_station(directory: Path, model: Path, more: str = "") -> RunningStation:
+    """With a rejector 1.2 m behind the camera, so that a loaded machine is in time; ``more`` is configuration."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -33,7 +33,7 @@ accept_window_mm = 30
 max_speed_mm_per_s = {FASTEST}
 actuator_ms = 20
 """
-    return RunningStation(directory, model, deadline_ms=1_200, extra_config=section)
+    return RunningStation(directory, model, deadline_ms=1_200, extra_config=section + more)
 
 
 def conveyor(station: RunningStation) -> Conveyor:
