@@ -48,11 +48,14 @@ def demo(
     ] = None,
     data: Annotated[Path, typer.Option(help="Where the demo keeps its database, images and models.")] = Path("data/demo"),
     port: Annotated[int, typer.Option(help="Port of the page; another one is taken if it is busy.", min=1, max=65_535)] = 8080,
+    plc: Annotated[
+        bool, typer.Option("--plc", help="Trigger by a simulated PLC with a conveyor, over Modbus TCP, instead of directly.")
+    ] = False,
 ) -> None:
     """Train a first model, start the line on a simulated camera and inspect parts until Ctrl-C."""
     from inspection.demo import Demo
 
-    run_or_explain(lambda: Demo(images, rate, parts, lots, exit_, json, data, port).run())
+    run_or_explain(lambda: Demo(images, rate, parts, lots, exit_, json, data, port, plc).run())
 
 
 @app.command()

@@ -13,11 +13,7 @@ from inspection.bench.report import show
 from inspection.cli_options import OPERATOR, ByOption, ConfigOption, run_or_explain
 from inspection.domain import Scope
 from inspection.errors import StationError
-from inspection.mes.events import newest
-from inspection.mes.outbox import Positions, positions_path, replay_path
 from inspection.mes.receiver import Stream
-from inspection.records.database import open_records, read_records
-from inspection.records.tokens import create_token, list_tokens, revoke_token
 
 token_app = typer.Typer(help="Tokens of programs that use the REST interface.", no_args_is_help=True)
 outbox_app = typer.Typer(help="What is delivered to receivers.", no_args_is_help=True)
@@ -33,6 +29,9 @@ def create(
     by: ByOption = OPERATOR,
 ) -> None:
     """Make a token and print it, once: only its digest is kept."""
+
+    from inspection.records.database import open_records
+    from inspection.records.tokens import create_token
 
     def action() -> None:
         try:
@@ -51,6 +50,9 @@ def create(
 def revoke(account: Account, config: ConfigOption) -> None:
     """Let the token of an account open nothing any more."""
 
+    from inspection.records.database import open_records
+    from inspection.records.tokens import revoke_token
+
     def action() -> None:
         with open_records(configuration.load(config)) as engine, engine.begin() as connection:
             revoke_token(connection, account)
@@ -62,6 +64,9 @@ def revoke(account: Account, config: ConfigOption) -> None:
 @token_app.command("list")
 def tokens(config: ConfigOption) -> None:
     """Accounts and what their tokens open."""
+
+    from inspection.records.database import read_records
+    from inspection.records.tokens import list_tokens
 
     def action() -> None:
         with read_records(configuration.load(config)) as engine, engine.connect() as connection:
@@ -86,6 +91,10 @@ Receiver = Annotated[str, typer.Argument(help="Its name in the configuration.")]
 def show_outbox(config: ConfigOption) -> None:
     """How far each receiver is, and what waits for it."""
 
+    from inspection.mes.events import newest
+    from inspection.mes.outbox import Positions, positions_path
+    from inspection.records.database import read_records
+
     def action() -> None:
         loaded = configuration.load(config)
         with read_records(loaded) as engine, engine.connect() as connection:
@@ -107,6 +116,8 @@ def replay(
     stream: Annotated[Stream, typer.Option(help="Of which stream.")] = Stream.INSPECTIONS,
 ) -> None:
     """Deliver again to a receiver; the running outbox takes this up at once, another when it starts."""
+
+    from inspection.mes.outbox import positions_path, replay_path
 
     def action() -> None:
         loaded = configuration.load(config)

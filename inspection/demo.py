@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,10 +25,12 @@ from cameras.simulator.control import SimulatedCamera
 from cameras.simulator.scenes import DEFECTS, Photo, load_folder, read_pixels, render, resize_to, write_dataset
 from inspection import config as configuration
 from inspection.cell import Cell, CellPart, Outcome
-from inspection.config import Config, prepare_directories
+from inspection.config import Config, PlcConfig, prepare_directories
 from inspection.deploying import deploy_artifact
+from inspection.domain import Output
 from inspection.errors import StationError
 from inspection.messages import CellMessage
+from inspection.plc.conveyor import Conveyor
 from inspection.records.database import migrate, open_engine
 from inspection.records.deployments import model_in_service
 from inspection.starting import close_lots, free_port, open_lots, running_station
@@ -39,6 +43,8 @@ _DEFECT_SHARE = 0.25
 _SEED = 20_260
 # On a busy machine a process may wait long for its turn; the demo shows detection, not a conveyor's geometry.
 _DEADLINE_MS = 1_000.0
+# Between parts on the belt in front of the simulated PLC, and by which share its speed goes up and down.
+_PITCH_MM, _SPEED_CHANGE = 100.0, 0.3
 
 
 class Demo:
@@ -54,6 +60,7 @@ class Demo:
         json: Path | None,
         data: Path,
         port: int,
+        plc: bool,
     ) -> None:
         self._images = images.resolve() if images else None
         self._photos = load_folder(self._images) if self._images else None
@@ -64,6 +71,7 @@ class Demo:
         self._json = json
         self._data = data.resolve()
         self._port = free_port(port)
+        self._plc = plc
         self._product = self._images.name[:32] if self._images else RENDERED_PRODUCT
         # With the summary on standard output, nothing else may be there.
         self._console = Console(stderr=json is not None and str(json) == "-")
@@ -131,10 +139,26 @@ expose_window_ms = 500
 
 [web]
 port = {self._port}
-""",
+{self._plc_section() if self._plc else ""}""",
             encoding="utf-8",
         )
         return path
+
+    def _plc_section(self) -> str:
+        """A belt on which parts lie as far apart as the rate asks for, with the rejector where every verdict is in time."""
+        fastest = self._rate * _PITCH_MM * (1 + _SPEED_CHANGE)
+        distance = fastest * (_DEADLINE_MS + 200) / 1000 + 2 * _PITCH_MM
+        return f"""
+[plc]
+port = {free_port(1502)}
+camera = "{CAMERA}"
+watchdog_ms = 1000
+confirm_ms = 5000
+rejector_distance_mm = {distance}
+accept_window_mm = {_PITCH_MM}
+max_speed_mm_per_s = {fastest}
+actuator_ms = 20
+"""
 
     def _sensor(self) -> tuple[int, int, bool]:
         if self._photos is None:
@@ -177,7 +201,40 @@ port = {self._port}
 
     # --- while it runs ---
 
+    def _convey_by_plc(self, plc: PlcConfig, camera: SimulatedCamera, lots: list[str]) -> None:
+        """The belt goes faster and slower; after Ctrl-C the parts on it still reach their bins."""
+
+        def speed_mm_per_s(seconds: float) -> float:
+            return self._rate * _PITCH_MM * (1 + _SPEED_CHANGE * math.sin(seconds * math.tau / 10))
+
+        belt = Conveyor(plc, camera, _PITCH_MM, speed_mm_per_s)
+        stopped = threading.Event()
+        former = signal.signal(signal.SIGINT, lambda *_: stopped.set()), signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+        with self._console.status("waiting for the PLC's first trigger …") as status:
+
+            def parts() -> Iterator[CellPart]:
+                for part in self._scenes(lots):
+                    if stopped.is_set():
+                        return
+                    yield part
+                    accepted = sum(each.bin is Output.ACCEPT for each in belt.parts)
+                    status.update(f"{len(belt.parts)} parts on the belt and in the bins, {accepted} of them accepted")
+
+            belt.run(parts())
+            if not self._exit and self._parts is not None:
+                status.update(f"{self._parts} parts are done; the page stays until Ctrl-C")
+                stopped.wait()
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), former, strict=True):
+            signal.signal(number, handler)
+        for each in belt.parts:
+            outcome = Outcome(each.lot, each.serial, each.defect, 0, each.inspection_id, each.exposed, verdict=each.verdict)
+            outcome.output = each.bin or Output.REJECT
+            self._outcomes.append(outcome)
+
     def _convey(self, config: Config, camera: SimulatedCamera, lots: list[str]) -> None:
+        if config.plc is not None:
+            self._convey_by_plc(config.plc, camera, lots)
+            return
         bus = Bus(config.run_dir, "cell", CellMessage)
         with self._console.status("waiting for the first part …") as status:
             cell = Cell(bus, camera, CAMERA, _DEADLINE_MS, lambda outcome: self._show(outcome, status))
