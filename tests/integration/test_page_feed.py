@@ -16,6 +16,9 @@ from inspection.web.context import Context
 from inspection.web.pages import feed as feeds
 from inspection.web.pages.feed import Feed
 from inspection.web.settings import Settings
+from inspection.web.triggers import Triggers
+
+NO_TRIGGERS = Triggers(lambda: pytest.fail("a page triggered a part"))
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def recorder() -> Iterator[ZmqRecorderClient]:
 @pytest.fixture
 def feed(reader, engine, web_settings, recorder, monkeypatch) -> Feed:
     monkeypatch.setattr(feeds, "_FRESH_S", 0.0)
-    return Feed(Context(web_settings, reader, engine, recorder))
+    return Feed(Context(web_settings, reader, engine, recorder, NO_TRIGGERS))
 
 
 def test_an_empty_station_shows_nothing_and_does_not_fail(feed: Feed) -> None:
@@ -87,5 +90,5 @@ def test_the_rate_counts_triggers_between_looks(feed: Feed, seeder) -> None:
 def test_unreadable_records_are_said_and_survived(tmp_path: Path, recorder) -> None:
     url = f"sqlite:///{tmp_path / 'none.db'}"
     settings = Settings("st-1", url, tmp_path, tmp_path / "status.json", "ipc:///none", ())
-    feed = Feed(Context(settings, open_engine(url, read_only=True), open_engine(url), recorder))
+    feed = Feed(Context(settings, open_engine(url, read_only=True), open_engine(url), recorder, NO_TRIGGERS))
     assert any("records cannot be read" in reason for reason in feed.current().health.reasons)
