@@ -81,6 +81,10 @@ class Access:
         self._known: OrderedDict[str, tuple[float, Token | None]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and self._tokens is not None and not _loopback((scope.get("client") or ("",))[0]):
+            # Pages are served through it.
+            await send({"type": "websocket.close", "code": 1008, "reason": "the pages are for this machine"})
+            return
         if scope["type"] != "http" or scope["path"] == DOCUMENT:
             await self._app(scope, receive, send)
             return

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select, update
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from cameras.bus import Bus
 from inspection.commands import Command, Done, OpenLot, Refused, Reply, execute
@@ -146,6 +147,24 @@ def test_this_machine_reads_without_a_token_for_its_pages_and_writes_with_one(se
     assert problem(api.post("/api/v1/lots", json={})) == (401, "no_valid_token")
     assert problem(api.get("/api/v1/lots", headers={"authorization": "Bearer wrong"})) == (401, "no_valid_token")
     assert problem(served(STRANGER, tokens=True).get("/")) == (403, "pages_are_local")
+
+
+@pytest.mark.parametrize(("client", "tokens", "let_in"), [(STRANGER, True, False), (STRANGER, False, True), (HERE, True, True)])
+def test_what_pages_are_served_through_is_for_this_machine_too(
+    reader: Engine, client: tuple[str, int], tokens: bool, let_in: bool
+) -> None:
+    async def echo(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": "hello"})
+
+    guarded = access.Access(echo, reader if tokens else None, 100)
+    connection = TestClient(guarded, client=client).websocket_connect("/_nicegui_ws/socket.io/")
+    if let_in:
+        with connection as socket:
+            assert socket.receive_text() == "hello"
+    else:
+        with pytest.raises(WebSocketDisconnect), connection:
+            pass
 
 
 # --- limits ---

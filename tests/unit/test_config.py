@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,15 @@ def test_other_machines_are_served_with_tokens_alone(tmp_path: Path) -> None:
         configuration.load(path)
     path.write_text(head + '[web]\nhost = "0.0.0.0"\ntokens = true\n')
     assert configuration.load(path).web.tokens
+
+
+def test_the_shipped_example_loads_with_everything_that_it_leaves_out(tmp_path: Path) -> None:
+    shipped = (TOP / "deploy" / "station.toml").read_text(encoding="utf-8")
+    path = tmp_path / "station.toml"
+    path.write_text(re.sub(r"(?m)^# (?=\[|\w+ = |# )", "", shipped))
+    config = configuration.load(path)
+    assert config.plc is not None
+    assert config.plc.deadline_ms == pytest.approx(530)
+    assert [receiver.kind for receiver in config.receivers] == ["http", "mqtt"]
+    assert config.opcua is not None
+    assert config.products[0].serial_code is not None
