@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
+from inspection.commands import HoldLot, OpenLot, execute
 from inspection.domain import ImageKind, LotState, Verdict
 from inspection.records.database import migrate, open_engine
 
@@ -290,6 +291,21 @@ def test_from_the_lots_down_to_a_part(visit: Visit, station: Station) -> None:
     expect(page.locator(".data .because")).to_have_count(0)
     page.locator(".path").get_by_text("Lot 24/0917").click()
     expect(page).to_have_url(f"{station.url}/lots/24%2F0917")
+
+
+def test_a_held_lot_says_who_held_it_and_can_be_taken_away_whole(visit: Visit, station: Station) -> None:
+    with station.engine.begin() as connection:
+        execute(connection, OpenLot(lot="24/0918", product="plate", by="mes", reason="order 7"))
+        execute(connection, HoldLot(lot="24/0918", by="kim", reason="<b>dents</b> at station 3"))
+    visit.open("/lots/24%2F0918")
+    page = visit.page
+    assert page.locator(".state.held").inner_text() == "held"
+    told = page.locator(".events li").all_inner_texts()
+    assert told[0].endswith("opened by mes: order 7")
+    assert told[1].endswith("held by kim: <b>dents</b> at station 3")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="certificate").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
 
 
 def test_the_map_is_laid_over_the_frame_hidden_and_faded(visit: Visit) -> None:

@@ -7,7 +7,7 @@ import asyncio
 from nicegui import ui
 from sqlalchemy import Connection
 
-from inspection.domain import Inspection, Lot, LotSummary, Verdict
+from inspection.domain import Inspection, Lot, LotEvent, LotSummary, Verdict
 from inspection.errors import BadCursor, NotFound
 from inspection.records import queries
 from inspection.records.cursors import Page
@@ -40,23 +40,23 @@ def install(context: Context) -> None:
 
     @ui.page("/lots/{lot}")
     async def one_lot(lot: str, verdict: str | None = None, cursor: str | None = None) -> None:
-        def read() -> tuple[LotSummary, Lot | None, Page[Inspection], Verdict | None]:
+        def read() -> tuple[LotSummary, Lot | None, Page[Inspection], Verdict | None, tuple[LotEvent, ...]]:
             chosen = Verdict(verdict) if verdict else None
             name = name_from_path(lot)
             with context.reader.connect() as records:
                 summary = queries.lot_summary(records, name)
                 page = queries.lot_results(records, name, cursor, RESULTS_PER_PAGE, chosen)
-                return summary, _opened(records, name), page, chosen
+                return summary, _opened(records, name), page, chosen, queries.lot_history(records, name)
 
         try:
-            summary, opened, page, chosen = await asyncio.to_thread(read)
+            summary, opened, page, chosen, events = await asyncio.to_thread(read)
         except (NotFound, BadCursor) as error:
             layout.show_missing(station, str(error))
             return
         except ValueError as error:
             layout.show_missing(station, f"the address cannot be right: {error}")
             return
-        html = render("lot.html", summary=summary, lot=opened, page=page, chosen=chosen, first=cursor is None)
+        html = render("lot.html", summary=summary, lot=opened, page=page, chosen=chosen, first=cursor is None, events=events)
         layout.show(station, "lots", f"Lot {summary.lot}", html)
 
 
