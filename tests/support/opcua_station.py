@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyAes256Sha256RsaPss
+from asyncua.ua.uaerrors import BadStateNotActive
 from peers import Peer
 
 from cameras.messages import Heartbeat
@@ -233,8 +234,11 @@ class Caller:
 
     async def state(self) -> str:
         """The state, and within Operational that of the automatic mode."""
-        text = (await self.node(f"{MACHINE}.CurrentState").read_value()).Text
-        return (await self.node(f"{AUTOMATIC}.CurrentState").read_value()).Text if text == "Operational" else text
+        while (text := (await self.node(f"{MACHINE}.CurrentState").read_value()).Text) == "Operational":
+            # It may have left Operational since, and then has no such state.
+            with suppress(BadStateNotActive):
+                return str((await self.node(f"{AUTOMATIC}.CurrentState").read_value()).Text)
+        return str(text)
 
     async def reaches(self, state: str, timeout_s: float = 20) -> None:
         until = time.monotonic() + timeout_s

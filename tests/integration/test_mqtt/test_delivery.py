@@ -75,8 +75,9 @@ def test_a_broker_that_goes_and_comes_back_has_everything_in_the_end(
     host.expect(is_data)
     broker.stop()
     missed = [inspection_event(number, at=datetime.now(UTC) - timedelta(minutes=1)) for number in (2, 3)]
-    for _ in range(2):
-        with pytest.raises(Undelivered, match=r"127\.0\.0\.1"):
+    # The first attempt may still meet the old connection.
+    for why in (r"127\.0\.0\.1|the connection was lost", r"127\.0\.0\.1"):
+        with pytest.raises(Undelivered, match=why):
             receiver.deliver(missed)
     broker.start()
     later = Host(broker.port)
