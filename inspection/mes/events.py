@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, func, select
 
-from inspection.domain import Inspection, Label, LotEvent, Verdict
+from inspection.domain import Inspection, Label, LotEvent, Output, Verdict
 from inspection.mes.receiver import Event, Stream
 from inspection.records.labels import latest_labels
 from inspection.records.queries import changes_after, lot_events_after
@@ -43,7 +43,7 @@ class Pending:
     def __init__(self, station: str, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._station = station
         self._clock_ns = clock_ns
-        self._waiting: tuple[int, int] | None = None
+        self._seen_ns: dict[int, int] = {}
 
     def after(self, connection: Connection, positions: Positions, limit: int) -> list[Event]:
         """At most ``limit`` events, oldest first; each stream by its number. One read-only transaction, so that a lot comes
@@ -65,19 +65,19 @@ class Pending:
 
     def _decided(self, found: tuple[Inspection, ...]) -> tuple[tuple[Inspection, ...], datetime | None]:
         """Those before the first whose output may still come, and when that was recorded."""
-        for place, each in enumerate(found):
-            if each.verdict is Verdict.PASS and each.output is None and not self._waited(each.seq):
-                return found[:place], each.recorded_at
-        return found, None
-
-    def _waited(self, seq: int) -> bool:
         now_ns = self._clock_ns()
-        if self._waiting is None or self._waiting[0] != seq:
-            self._waiting = (seq, now_ns)
-        return now_ns - self._waiting[1] > _OUTPUT_WAIT_NS
+        undecided = [each for each in found if each.verdict is Verdict.PASS and each.output is None]
+        self._seen_ns = {each.seq: self._seen_ns.get(each.seq, now_ns) for each in undecided}
+        for each in undecided:
+            if now_ns - self._seen_ns[each.seq] <= _OUTPUT_WAIT_NS:
+                return found[: found.index(each)], each.recorded_at
+        return found, None
 
     def _event(self, stream: Stream, number: int, at: datetime, what: LotEvent | Inspection | Label) -> Event:
         data: dict[str, Any] = msgspec.to_builtins(asdict(what))
+        if stream is Stream.INSPECTIONS:
+            # What was not accepted is rejected, whether or not the line has told so yet.
+            data["output"] = data["output"] or Output.REJECT
         return Event(self._station, stream, number, at, data)
 
 

@@ -150,7 +150,7 @@ node = "cell"
         row = rows[event["number"]]
         for told in (event["data"], of_mqtt[event["number"]]):
             assert (told["serial"], told["verdict"], told["reason"], told["output"]) == (
-                *(row["serial"], row["verdict"], row["reason"], row["output"]),
+                *(row["serial"], row["verdict"], row["reason"], row["output"] or Output.REJECT),
             )
     accepted = sum(row["output"] == Output.ACCEPT for row in rows.values())
     assert (summary["triggered"], summary["accepted"]) == (len(rows), accepted)

@@ -166,7 +166,7 @@ def test_a_passed_part_waits_for_its_output_and_all_that_came_later_waits_with_i
     seeder.lot("L")
     seeder.inspection("L", "S1", Verdict.FAIL, output=None)
     seeder.inspection("L", "S2", Verdict.PASS, output=None)
-    seeder.inspection("L", "S3", Verdict.FAIL)
+    seeder.inspection("L", "S3", Verdict.PASS, output=None)
     seeder.connection.commit()
     with engine.begin() as connection:
         add_label(connection, 3, "dent", "kim")
@@ -180,12 +180,15 @@ def test_a_passed_part_waits_for_its_output_and_all_that_came_later_waits_with_i
     assert found() == ["inspections/1"], "a rejected part needs no output"
     everything = ["inspections/1", "inspections/2", "inspections/3", "labels/1", "lot_events/1"]
     now_ns = 31_000_000_000
-    assert found() == everything, "nobody will tell any more"
+    assert found() == everything, "nobody will tell any more, and they do not wait one after the other"
+    with engine.connect() as connection:
+        told = [event.data["output"] for event in pending.after(connection, NOTHING, 3)]
+    assert told == ["reject"] * 3
     now_ns = 0
     pending = Pending("st-1", lambda: now_ns)
     assert found() == ["inspections/1"]
     with engine.begin() as connection:
-        connection.execute(update(tables.inspections).where(tables.inspections.c.seq == 2).values(output=Output.ACCEPT))
+        connection.execute(update(tables.inspections).where(tables.inspections.c.seq > 1).values(output=Output.ACCEPT))
     assert found() == everything
 
 

@@ -246,6 +246,13 @@ class Caller:
             assert time.monotonic() < until, f"it stays {now}, and does not become {state}"
             await asyncio.sleep(0.05)
 
+    async def says(self, what: str, timeout_s: float = 20) -> None:
+        """Health names it."""
+        until = time.monotonic() + timeout_s
+        while what not in (health := await self.node("Health").read_value()):
+            assert time.monotonic() < until, f"{what!r} is not in {health!r}"
+            await asyncio.sleep(0.05)
+
 
 def extension(value: Any) -> ua.Variant:
     return ua.Variant(value, ua.VariantType.ExtensionObject)
