@@ -83,6 +83,12 @@ def replay_path(positions: Path) -> Path:
     return positions.with_suffix(".replay")
 
 
+def pause_s(failures: int) -> float:
+    """Before the next try after so many in a row: twice as long each time up to half a minute, and not all receivers at once."""
+    # Past the sixth the pause stays; after a day, two to the power of all failures would be no number any more.
+    return random.uniform(0.5, 1) * min(_RETRY_S * 2 ** min(failures, 6), _RETRY_MOST_S)  # noqa: S311
+
+
 @dataclass
 class Delivery:
     """One receiver and its thread."""
@@ -115,10 +121,15 @@ class Delivery:
                 idle_since = time.monotonic()
                 receiver = receiver or self.open()
                 receiver.deliver(events)
-            except (Undelivered, SQLAlchemyError) as error:
+            except Exception as error:
+                why = str(error)
+                if not isinstance(error, Undelivered | SQLAlchemyError):
+                    # A defect must not end deliveries while everything looks well.
+                    log.exception("receiver %s", self.name)
+                    why = f"{type(error).__name__}: {error}"
                 failures += 1
-                self._failed(str(error))
-                self.stop.wait(random.uniform(0.5, 1) * min(_RETRY_S * 2**failures, _RETRY_MOST_S))  # noqa: S311
+                self._failed(why)
+                self.stop.wait(pause_s(failures))
                 continue
             failures, self.failing_since, self.trouble = 0, None, ""
             self.delivered += len(events)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from inspection.domain import Output, Verdict
 from inspection.errors import ConfigError
 from inspection.mes.events import Pending, newest
 from inspection.mes.http_push import HttpReceiver, decode_secret
-from inspection.mes.outbox import Delivery, Positions, positions_path, replay_path
-from inspection.mes.receiver import Stream, Undelivered
+from inspection.mes.outbox import Delivery, Positions, pause_s, positions_path, replay_path
+from inspection.mes.receiver import Event, Stream, Undelivered
 from inspection.mes.secrets import read_secret
 from inspection.records import tables
 from inspection.records.labels import add_label
@@ -236,6 +236,33 @@ def test_pages_of_any_size_hold_everything_once_also_when_the_clock_was_set_back
         assert positions == newest(connection)
     for stream, last in ((Stream.INSPECTIONS, 9), (Stream.LABELS, 6)):
         assert [number for of, number in order if of is stream] == list(range(1, last + 1))
+
+
+@pytest.mark.parametrize(("failures", "longest"), [(1, 1), (3, 4), (6, 30), (5_000, 30)])
+def test_a_receiver_that_was_away_for_days_is_still_asked(failures: int, longest: float) -> None:
+    assert longest / 2 <= pause_s(failures) <= longest
+
+
+def test_a_defect_in_a_receiver_is_said_and_does_not_end_its_deliveries(seeder: Any, reader: Engine, tmp_path: Path) -> None:
+    seeder.lot("L")
+    record(seeder, "L", 2)
+    got: list[int] = []
+
+    class Defective:
+        def deliver(self, events: Sequence[Event]) -> None:
+            if not delivery.trouble:
+                raise KeyError("serial")
+            got.extend(event.number for event in events)
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    delivery = Delivery("mes", Defective, reader, Pending("st-1"), Positions(positions_path(tmp_path, "mes")))
+    thread = threading.Thread(target=delivery.run)
+    thread.start()
+    wait(lambda: got == [1, 2])
+    delivery.stop.set()
+    thread.join(20)
 
 
 @pytest.mark.parametrize("secret", ["", "short", "whsec_", "not base64 at all!!", "QUJD", "A" * 200])
