@@ -88,7 +88,7 @@ class Bus:
                 continue
             try:
                 yield self._decoder.decode(raw[1:])
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 self.garbled += 1
                 log.warning("message of %d bytes not understood: %s", len(raw), error)
 

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from cameras.frame import Frame
 
+FeatureValue = bool | int | float | str
+
 
 @dataclass(frozen=True, slots=True)
 class ClockMapping:
@@ -26,6 +28,17 @@ class Feature:
     access: str
     value: str | None
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a producer says of itself (vendor, model, version, tl_type; nothing if it loads but does not open), the names of its
+    interfaces, and its devices: the same of each, serial_number, and access_status as GenTL numbers it.
+    """
+
+    producer: dict[str, str]
+    interfaces: tuple[str, ...]
+    devices: list[dict[str, str]]
 
 
 class Camera(Protocol):
@@ -48,6 +61,9 @@ class Camera(Protocol):
 
     def software_trigger(self) -> None:
         """Expose once, where TriggerSource is Software."""
+
+    def accept(self) -> None:
+        """Begin one pulse on the accept output, which the camera ends by itself."""
 
     def check(self) -> None:
         """Ask the camera anything that only a living camera answers."""

@@ -20,32 +20,40 @@ import numpy as np
 from genicam.gentl import ACQ_STOP_FLAGS_LIST
 from harvesters.core import Callback, Harvester
 
-from cameras.camera import ClockMapping, Feature
+from cameras.accept_output import AcceptOutput
+from cameras.camera import ClockMapping, Feature, FeatureValue, Survey
 from cameras.errors import CameraError, CameraLost, CameraNotFound, FeatureError, ProducerNotFound
 from cameras.frame import Frame, PixelFormat
 
 log = logging.getLogger(__name__)
 logging.getLogger("harvesters.core").setLevel(logging.CRITICAL)
 
-FeatureValue = bool | int | float | str
-
 # With 3 buffers frames are lost at 100 frames/s.
 BUFFERS = 16
 # A clock reading that took longer than this says too little about when it was made.
 _CLOCK_ERROR_NS = 1_000_000
+_SAID = ("vendor", "model", "version", "tl_type")
 _ACCESS = {0: "not implemented", 1: "not available", 2: "write", 3: "read", 4: "read/write"}
 
 
 class GenicamCamera:
     """One camera of one producer, found by its serial number. Implements ``cameras.camera.Camera``.
 
-    ``features`` are SFNC names and values, applied in their order; enumerations take their symbolic names.
+    ``features`` are SFNC names and values, applied in their order; enumerations take their symbolic names. ``accept_output`` is
+    set up after them.
     """
 
-    def __init__(self, producer: Path, serial: str, features: Mapping[str, FeatureValue] | None = None) -> None:
+    def __init__(
+        self,
+        producer: Path,
+        serial: str,
+        features: Mapping[str, FeatureValue] | None = None,
+        accept_output: AcceptOutput | None = None,
+    ) -> None:
         self._producer = producer
         self._serial = serial
         self._settings = dict(features or {})
+        self._accept_output = accept_output
         self._harvester: Any = None
         self._acquirer: Any = None
         self._buffer: Any = None
@@ -74,6 +82,8 @@ class GenicamCamera:
             self._acquirer.add_callback(self._acquirer.Events.INCOMPLETE_BUFFER, self._incomplete)
             for name, value in self._settings.items():
                 self._set(name, value)
+            if self._accept_output is not None:
+                self._set_up_output(self._accept_output)
             self._probe()
         except FeatureError:
             self.close()
@@ -88,6 +98,22 @@ class GenicamCamera:
         self._has_count = chunks and _has(nodes, "ChunkCounterValue")
         self._has_crc = chunks and _has(nodes, "ChunkPayloadCRC32")
         self._has_exposure = chunks and _has(nodes, "ChunkExposureTime")
+
+    def _set_up_output(self, output: AcceptOutput) -> None:
+        try:
+            for name, value in output.features():
+                self._make(name, value)
+                if name == "LineSelector":
+                    for neutral, at_rest in output.neutral_features():
+                        if _has(self._nodes, neutral):
+                            self._make(neutral, at_rest)
+            if not _has(self._nodes, "SoftwareSignalPulse"):
+                raise FeatureError(f"camera {self._serial} has no feature 'SoftwareSignalPulse'")
+        except FeatureError as error:
+            raise FeatureError(
+                f"{error}; accept_output needs a line that a timer of the camera drives, started by a software signal, so that "
+                "the pulse ends even if this computer dies: name the camera's own in [cameras.accept_output], or leave it out"
+            ) from error
 
     def arm(self) -> None:
         self._first_frame_id = None
@@ -168,6 +194,12 @@ class GenicamCamera:
         except Exception as error:
             raise CameraLost(f"camera {self._serial} refused a software trigger: {error}") from error
 
+    def accept(self) -> None:
+        try:
+            self._nodes.SoftwareSignalPulse.execute()
+        except Exception as error:
+            raise CameraLost(f"camera {self._serial} refused the accept signal: {error}") from error
+
     @property
     def counts_triggers(self) -> bool:
         return self._has_count
@@ -219,11 +251,26 @@ class GenicamCamera:
             raise CameraLost(f"camera {self._serial} does not answer: {error}") from error
         return found
 
+    def refused(self, settings: Mapping[str, FeatureValue]) -> dict[str, str]:
+        """Set features in their order, all that can be; {name: why} of the others."""
+        found = {}
+        for name, value in settings.items():
+            try:
+                self._set(name, value)
+            except FeatureError as error:
+                found[name] = str(error)
+        return found
+
     @property
     def _nodes(self) -> Any:
         if self._acquirer is None:
             raise CameraLost(f"camera {self._serial} is not open")
         return self._acquirer.remote_device.node_map
+
+    def _make(self, name: str, value: FeatureValue) -> None:
+        """Set a feature unless it is so: a line that can only be an output has a LineMode that cannot be written."""
+        if not _has(self._nodes, name) or getattr(self._nodes, name).value != value:
+            self._set(name, value)
 
     def _set(self, name: str, value: FeatureValue) -> None:
         try:
@@ -250,13 +297,24 @@ class _IncompleteFrames(Callback):
 
 
 def list_devices(producer: Path) -> list[dict[str, str]]:
-    """What a producer lists: vendor, model, serial_number, version, tl_type of each device."""
+    """What a producer lists: vendor, model, serial_number, version, tl_type and access_status of each device."""
+    return survey(producer).devices
+
+
+def survey(producer: Path) -> Survey:
+    """What a producer says of itself, and what it lists; ProducerNotFound if it cannot be used."""
     harvester = _harvester(producer)
     try:
-        return [
-            {name: str(_read(info, name)) for name in ("vendor", "model", "serial_number", "version", "tl_type")}
-            for info in harvester.device_info_list
-        ]
+        # harvesters only logs that a producer, once loaded, could not be opened: then there is no system.
+        systems = [system.module for system in harvester._systems]
+        return Survey(
+            {name: str(_read(system, name)) for system in systems for name in _SAID},
+            tuple(str(_read(info, "display_name")) for system in systems for info in system.interface_info_list),
+            [
+                {name: str(_read(info, name)) for name in (*_SAID, "serial_number", "access_status")}
+                for info in harvester.device_info_list
+            ],
+        )
     finally:
         _quietly("reset", harvester.reset)
 

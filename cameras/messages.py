@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 7
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -62,10 +62,14 @@ class CameraReady(Message, frozen=True):
 
 
 class Arm(Message, frozen=True):
-    """Line to camera: count triggers from 1 in a new epoch. The line has no exposure outstanding."""
+    """Line to camera: count triggers from 1 in a new epoch. The line has no exposure outstanding.
+
+    ``missed``: because verdicts were missing. If no frame came either since the camera was armed, it is opened again instead.
+    """
 
     camera: str
     camera_epoch: int
+    missed: bool = False
 
 
 class CameraArmed(Message, frozen=True):
@@ -109,6 +113,26 @@ class SoftwareTrigger(Message, frozen=True):
     camera: str
     camera_epoch: int
     trigger_count: int
+
+
+class Accept(Message, frozen=True):
+    """Line to camera: signal on the accept output that the part of this trigger count is accepted, now and not after
+    ``until_ns``.
+    """
+
+    camera: str
+    camera_epoch: int
+    trigger_count: int
+    until_ns: int
+
+
+class AcceptDone(Message, frozen=True):
+    """Camera to line: the pulse began before ``begun_ns``; None: it was refused, and none will come."""
+
+    camera: str
+    camera_epoch: int
+    trigger_count: int
+    begun_ns: int | None
 
 
 class FaultReport(Message, frozen=True):

@@ -11,11 +11,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cameras.beat import beat
 from cameras.bus import Bus
 from cameras.camera import Camera, ClockMapping
 from cameras.errors import CameraError, CameraLost
 from cameras.frame import Frame
 from cameras.messages import (
+    Accept,
+    AcceptDone,
     Arm,
     CameraArmed,
     CameraReady,
@@ -33,7 +36,7 @@ from cameras.sequence import FrameSequence
 
 log = logging.getLogger(__name__)
 
-INBOX_MESSAGES = Arm | SoftwareTrigger
+INBOX_MESSAGES = Arm | SoftwareTrigger | Accept
 
 # A camera that delivered nothing for this long is asked whether it lives.
 _QUIET_S = 0.1
@@ -44,6 +47,8 @@ _HEARTBEAT_S = 0.5
 _CLOCK_S = 5.0
 _CLOCK_DRIFT = 1e-4
 _RETRY_S = 0.5
+# Within it a producer has found, opened or let go of a camera, however it is connected.
+_OPENING_S = 60.0
 
 
 @dataclass
@@ -56,6 +61,8 @@ class Counters:
     corrupt: int = 0
     ring_full: int = 0
     desyncs: int = 0
+    accepts: int = 0
+    accepts_refused: int = 0
     reconnections: int = 0
 
     def as_dict(self) -> dict[str, float]:
@@ -64,9 +71,11 @@ class Counters:
 
 @dataclass
 class _Epoch:
-    """What belongs to one arming of the camera."""
+    """What belongs to one arming of the camera. ``accepted`` is the last trigger count that was signalled as accepted."""
 
     number: int
+    accepted: int = 0
+    frames: int = 0
     sequence: FrameSequence = field(default_factory=FrameSequence)
     incomplete_before: int = 0
 
@@ -95,6 +104,7 @@ class CameraProcess:
         """Until ``running`` is false: connect, serve, and start again whenever the camera is lost."""
         while self.running:
             try:
+                beat(_OPENING_S)
                 self._camera.open()
                 self._clock = None
                 self._read_clock()
@@ -104,11 +114,13 @@ class CameraProcess:
             except CameraError as error:
                 self._lost(error)
             finally:
+                beat(_OPENING_S)
                 self._camera.close()
 
     def _serve(self) -> None:
         quiet_since = time.monotonic()
         while self.running:
+            beat()
             self._obey()
             self._beat()
             if time.monotonic() - self._clock_asked_at > _CLOCK_S:
@@ -129,12 +141,46 @@ class CameraProcess:
     def _obey(self) -> None:
         for message in self._bus.receive(0):
             if isinstance(message, Arm):
-                self._arm(message.camera_epoch)
+                self._arm(message)
+            elif isinstance(message, Accept):
+                self._signal_accept(message)
             elif self._epoch is not None and message.camera_epoch == self._epoch.number:
                 self._camera.software_trigger()
 
-    def _arm(self, number: int) -> None:
+    def _signal_accept(self, accept: Accept) -> None:
+        """Begin the pulse for a part, unless it could be taken for another part's."""
+        epoch, late_ns = self._epoch, time.monotonic_ns() - accept.until_ns
+        refused = None
+        if epoch is None or epoch.number != accept.camera_epoch:
+            refused = "the camera was armed anew since"
+        elif accept.trigger_count <= epoch.accepted:
+            refused = f"count {epoch.accepted} was accepted already"
+        elif late_ns > 0:
+            refused = f"it came {late_ns / 1e6:.1f} ms too late"
+        else:
+            epoch.accepted = accept.trigger_count
+            self._camera.accept()
+        begun_ns = None if refused else time.monotonic_ns()
+        self._bus.send(
+            "line",
+            AcceptDone(
+                camera=self._name, camera_epoch=accept.camera_epoch, trigger_count=accept.trigger_count, begun_ns=begun_ns
+            ),
+        )
+        which = f"the accept of trigger count {accept.trigger_count} in epoch {accept.camera_epoch}"
+        if begun_ns is None:
+            self.counters.accepts_refused += 1
+            self._fault("accept_not_given", 1, f"{which} was not signalled: {refused}", trigger_counts=(accept.trigger_count,))
+        else:
+            self.counters.accepts += 1
+            if begun_ns > accept.until_ns:
+                self._fault("accept_late", 1, f"{which} began up to {(begun_ns - accept.until_ns) / 1e6:.1f} ms too late")
+
+    def _arm(self, arm: Arm) -> None:
+        number = arm.camera_epoch
         if self._epoch is not None:
+            if arm.missed and self._epoch.frames == 0:
+                raise CameraLost(f"camera {self._name} answers, but delivers no frame: it is opened again")
             self._camera.disarm()
         self._read_clock()
         self._camera.arm()
@@ -149,6 +195,7 @@ class CameraProcess:
         epoch = self._epoch
         assert epoch is not None
         assert frame.trigger_count is not None
+        epoch.frames += 1
         step = epoch.sequence.observe(frame.frame_id, frame.trigger_count)
         if step.desync is not None:
             self.counters.desyncs += 1
@@ -227,12 +274,11 @@ class CameraProcess:
         self._bus.send(
             "line", TriggerLost(camera=self._name, camera_epoch=epoch.number, trigger_counts=counts, loss=loss, detail=detail)
         )
-        self._fault(loss.value, len(counts), detail)
+        self._fault(loss.value, len(counts), detail, camera_epoch=epoch.number, trigger_counts=counts)
 
     def _lost(self, error: CameraError) -> None:
         """Tell everybody once, then wait a moment: the next attempt to open is the reconnection."""
         if self._state != "lost":
-            log.warning("%s", error)
             self._fault("camera_lost", 1, str(error))
         self._state = "lost"
         self._lost_because = str(error)
@@ -240,13 +286,15 @@ class CameraProcess:
         self.counters.reconnections += isinstance(error, CameraLost)
         self._bus.send("line", CameraLostMessage(camera=self._name, detail=str(error)))
         self._beat(force=True)
+        beat(_OPENING_S)
         self._camera.close()
         time.sleep(_RETRY_S)
         # Commands that came meanwhile were meant for the camera that is gone.
         for _ in self._bus.receive(0):
             pass
 
-    def _fault(self, kind: str, count: int, detail: str) -> None:
+    def _fault(self, kind: str, count: int, detail: str, **fields: object) -> None:
+        log.warning("%s: %s", kind, detail, extra={"kind": kind, "camera": self._name, **fields})
         report = FaultReport(at=time.time(), source=f"camera@{self._name}", kind=kind, count=count, detail=detail)
         self._bus.send("recorder", report)
 

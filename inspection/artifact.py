@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from inspection.domain import OK
+from inspection.domain import OK, Model
 from inspection.errors import ModelError
 
 SCHEMA_VERSION = 1
@@ -28,6 +29,9 @@ NETWORK = "network.xml"
 WEIGHTS = "network.bin"
 MEMORY = "memory.safetensors"
 """What training gave the network, for adding good images later; models of anomalib's other algorithms have none."""
+
+_LARGEST_MANIFEST = 64 * 2**20
+"""A hundred thousand training images take a fifth of it."""
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -145,10 +149,43 @@ class Provenance(_Part, frozen=True):
     extends: Sha256 | None = None
 
 
+class FigureRange(_Part, frozen=True):
+    """A figure of ``inspection.optics`` over the good images; beyond ``lower`` or ``upper`` a frame is refused, None: never."""
+
+    lowest: float
+    median: float
+    highest: float
+    lower: float | None
+    upper: float | None
+
+
+class FrameSize(_Part, frozen=True):
+    width: Count
+    height: Count
+
+
+class OpticsRanges(_Part, frozen=True):
+    """How the good images were taken, by figure, and their sizes if they tell which is right: a frame of another is refused."""
+
+    figures: dict[str, FigureRange]
+    sizes: tuple[FrameSize, ...] = ()
+
+
+class ChosenThresholds(_Part, frozen=True):
+    """A person chose the thresholds: whose model this was else, ``former`` thresholds included, by whom, when and why."""
+
+    model: Sha256
+    former: Thresholds
+    by: str
+    at: datetime
+    reason: str
+
+
 class Manifest(_Part, frozen=True, omit_defaults=True):
     """``defect_classes`` are the labels of rejects that the network tells apart, in the order of its output ``class_likeness``.
 
-    A model without them is written as before there were any, so that its digest stays and older stations read it.
+    A model without them, or with the thresholds of its calibration, is written as before there was anything else, so that its
+    digest stays and older stations read it.
     """
 
     schema_version: int
@@ -162,6 +199,13 @@ class Manifest(_Part, frozen=True, omit_defaults=True):
     provenance: Provenance
     files: dict[str, FileEntry]
     defect_classes: tuple[DefectClass, ...] = ()
+    chosen_thresholds: ChosenThresholds | None = None
+    optics: OpticsRanges | None = None
+
+    @property
+    def learned(self) -> frozenset[str]:
+        """The SHA-256 of every image, good or defective, that the network has learned from."""
+        return frozenset(image.sha256 for image in (*self.provenance.images, *self.provenance.rejects))
 
     def __post_init__(self) -> None:
         if set(self.files) - {MEMORY} != {NETWORK, WEIGHTS}:
@@ -229,7 +273,39 @@ def read_artifact(path: Path, expected_digest: str | None = None) -> Artifact:
     Raises ModelError, saying what to do, if it is missing, incomplete, altered, not the expected one, malformed or
     written by a newer station.
     """
-    document = _read(path / MANIFEST, path)
+    digest, manifest = _read_manifest(path, expected_digest)
+    files = {}
+    for name, entry in manifest.files.items():
+        content = _read(path / name, path, entry.size)
+        if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise ModelError(
+                f"{name} of the model in {path} was altered after training; restore the directory from a backup or train again"
+            )
+        files[name] = content
+    return Artifact(path, digest, manifest, files)
+
+
+def read_manifest(path: Path, expected_digest: str | None = None) -> Manifest:
+    """The manifest alone, verified: enough to tell what a model is, not to run it. Raises ModelError as ``read_artifact``."""
+    return _read_manifest(path, expected_digest)[1]
+
+
+def model_at(path: Path, product: str, digest: str | None = None) -> Model:
+    """The artifact at ``path`` as a model to register; ModelError if it is not whole, or is another one than ``digest``."""
+    artifact = read_artifact(path, digest)
+    manifest = artifact.manifest
+    return Model(
+        model=artifact.digest,
+        product=product,
+        path=str(path.resolve()),
+        algorithm=manifest.algorithm,
+        created_at=manifest.provenance.created_at,
+        metrics=manifest.metrics,
+    )
+
+
+def _read_manifest(path: Path, expected_digest: str | None) -> tuple[str, Manifest]:
+    document = _read(path / MANIFEST, path, _LARGEST_MANIFEST)
     digest = hashlib.sha256(document).hexdigest()
     named = path.name if re.fullmatch("[0-9a-f]{64}", path.name) else None
     for wanted in (expected_digest, named):
@@ -238,16 +314,7 @@ def read_artifact(path: Path, expected_digest: str | None = None) -> Artifact:
                 f"the model in {path} is {digest}, expected {wanted}: {MANIFEST} was altered or replaced; "
                 f"restore the directory from a backup or train again"
             )
-    manifest = _decode(document, path)
-    files = {}
-    for name, entry in manifest.files.items():
-        content = _read(path / name, path)
-        if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
-            raise ModelError(
-                f"{name} of the model in {path} was altered after training; restore the directory from a backup or train again"
-            )
-        files[name] = content
-    return Artifact(path, digest, manifest, files)
+    return digest, _decode(document, path)
 
 
 def _decode(document: bytes, path: Path) -> Manifest:
@@ -259,15 +326,22 @@ def _decode(document: bytes, path: Path) -> Manifest:
                 f"{'update the station' if version > SCHEMA_VERSION else 'train the model again'}"
             )
         return msgspec.json.decode(document, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(
             f"{MANIFEST} of the model in {path} is not a manifest of this station: {error}; train the model again"
         ) from error
 
 
-def _read(file: Path, path: Path) -> bytes:
+def _read(file: Path, path: Path, most: int) -> bytes:
+    """At most one byte more than ``most``, so that a file that was replaced by an endless one is not read to its end."""
     try:
-        return file.read_bytes()
+        # Not waiting for whoever writes into a pipe that somebody put there.
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ModelError(
+                    f"{file.name} of the model in {path} is no file; restore the directory from a backup or train again"
+                )
+            return stream.read(most + 1)
     except OSError as error:
         raise ModelError(
             f"the model in {path} cannot be read: {file.name}: {error.strerror}; "

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cameras.bus import Bus
+from cameras.errors import CameraError
 from cameras.simulator.control import SimulatedCamera
 from inspection.domain import Output, Reason, Verdict
 from inspection.messages import OutputCommand, TriggerAck, TriggerRequest
@@ -60,7 +61,8 @@ class _Pending:
 class Cell:
     """One camera's stretch of conveyor. ``on_outcome`` is called once for each part, when its result is known.
 
-    ``reject_after_ms``: when the part is at the rejector; an accept that comes later finds the part rejected.
+    ``reject_after_ms``: when the part is at the rejector; an accept that comes later finds the part rejected. Without
+    ``names_serials`` the code on the part is to tell the serial.
     """
 
     bus: Bus
@@ -69,6 +71,7 @@ class Cell:
     reject_after_ms: float
     on_outcome: Callable[[Outcome], None] = lambda outcome: None
     running: bool = True
+    names_serials: bool = True
     _pending: dict[str, _Pending] = field(default_factory=dict)
 
     def run(self, parts: Iterable[CellPart], rate: float, in_flight: int | None = None) -> None:
@@ -83,7 +86,8 @@ class Cell:
             part = next(upcoming, None)
             if part is None:
                 break
-            self.camera.show(part.pixels)
+            while self.running and not self._show(part):
+                self._listen(0.05)
             self._listen_until(next_ns)
             while in_flight is not None and len(self._pending) >= in_flight and self.running:
                 self._listen(0.05)
@@ -92,12 +96,20 @@ class Cell:
         while self._pending and self.running:
             self._listen_until(time.monotonic_ns() + 20_000_000)
 
+    def _show(self, part: CellPart) -> bool:
+        """False as long as the simulated sensor has no room: its process hangs, and the belt stands still."""
+        try:
+            self.camera.show(part.pixels)
+        except CameraError:
+            return False
+        return True
+
     def _convey(self, part: CellPart) -> None:
         now_ns = time.monotonic_ns()
         request = TriggerRequest(
             request_id=uuid.uuid4().hex,
             lot=part.lot,
-            serial=part.serial,
+            serial=part.serial if self.names_serials else None,
             camera=self.camera_name,
             reply_to=self.bus.name,
             requested_ns=now_ns,

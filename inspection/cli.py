@@ -9,9 +9,34 @@ from typing import Annotated
 
 import typer
 
-from inspection import cli_bench, cli_exports, cli_mes, cli_models, cli_opcua, cli_training
+from inspection import (
+    cli_backup,
+    cli_bench,
+    cli_doctor,
+    cli_exports,
+    cli_mes,
+    cli_models,
+    cli_opcua,
+    cli_sbom,
+    cli_settings,
+    cli_soak,
+    cli_storage,
+    cli_tls,
+    cli_training,
+    cli_users,
+)
 from inspection import config as configuration
-from inspection.cli_options import OPERATOR, PASS_ON, ByOption, ConfigOption, OverrideOption, ReasonOption, run_or_explain
+from inspection.cli_options import (
+    OPERATOR,
+    PASS_ON,
+    ByOption,
+    ConfigOption,
+    OverrideOption,
+    ReasonOption,
+    audited,
+    command,
+    run_or_explain,
+)
 
 app = typer.Typer(
     name="station",
@@ -25,9 +50,20 @@ app.add_typer(cli_training.app)
 app.add_typer(cli_models.app)
 app.add_typer(cli_mes.token_app, name="token")
 app.add_typer(cli_mes.outbox_app, name="outbox")
+app.add_typer(cli_users.user_app, name="user")
+app.add_typer(cli_users.audit_app, name="audit")
 app.add_typer(cli_exports.app)
+app.add_typer(cli_storage.app)
+app.add_typer(cli_storage.hold_app, name="legal-hold")
 app.add_typer(cli_bench.app, name="bench")
 app.add_typer(cli_opcua.app, name="opcua")
+app.add_typer(cli_backup.backup_app, name="backup")
+app.command("restore")(cli_backup.restore)
+app.add_typer(cli_soak.app)
+app.add_typer(cli_tls.app, name="tls")
+app.add_typer(cli_sbom.app)
+app.command()(cli_doctor.doctor)
+app.add_typer(cli_settings.settings_app, name="settings")
 
 ConfigArgument = Annotated[Path, typer.Argument(help="The station's configuration file, such as deploy/station.toml.")]
 
@@ -63,7 +99,12 @@ def run(config: ConfigArgument) -> None:
     """Run the station: every process under a manager that restarts it."""
     from inspection.supervisor import supervise
 
-    run_or_explain(lambda: supervise(configuration.load(config), config.resolve()))
+    def start() -> None:
+        path = config.resolve()
+        text = configuration.read(path)
+        supervise(configuration.parse(text, path), path, text)
+
+    run_or_explain(start)
 
 
 @app.command(hidden=True)
@@ -71,7 +112,7 @@ def process(name: str, config: ConfigOption) -> None:
     """Run one process of the station; `station run` and the service manager start them so."""
     from inspection.processes import run_process
 
-    run_or_explain(lambda: run_process(configuration.load(config), name))
+    run_or_explain(lambda: run_process(configuration.load(config), name, config.resolve()))
 
 
 @app.command()
@@ -127,10 +168,15 @@ def deploy(
     override: OverrideOption = None,
 ) -> None:
     """Gate a model and put it in service for a product; the inspector takes it over between two parts."""
-    from inspection.deploying import deploy_artifact
+    from inspection.deploying import deploy_artifact, model_at
 
     def put_in_service() -> None:
-        deployment = deploy_artifact(configuration.load(config), artifact, product, by, reason, override)
+        loaded = configuration.load(config)
+        # What cannot be meant leaves no trace, as a station that never ran has nowhere to put it.
+        loaded.recipe(product)
+        model_at(artifact, product)
+        with audited(loaded, command(by, "deploy", f"product {product}", artifact=artifact, reason=reason, override=override)):
+            deployment = deploy_artifact(loaded, artifact, product, by, reason, override)
         typer.echo(f"{deployment.model} decides for {product} since {deployment.deployed_at:%F %T} UTC")
 
     run_or_explain(put_in_service)

@@ -20,6 +20,7 @@ from inspection.errors import StationError
 app = typer.Typer(help="Measure the station beside its limit and its peers.", no_args_is_help=True)
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures to FILE as JSON.")]
 Data = Annotated[Path, typer.Option(metavar="DIR", help="Where models and records are kept for the next time.")]
+Browser = Annotated[Path | None, typer.Option(metavar="FILE", help="A Chromium; one on PATH, or Playwright's own.")]
 BENCH_DIR = Path("data/bench")
 
 
@@ -158,17 +159,76 @@ def records(
 
                     cases.append(measure(url, size, note))
                     write(json, {"cases": [asdict(case) for case in cases]})
-        reads = list(cases[0].reads)
+        # A row for each measurement: databases are fewer.
+        head = ("", *(f"{case.database}, {case.rows:,}" for case in cases))
         table = [
-            (
-                *(case.database, f"{case.rows:,}", f"{case.grouped_per_s:,.0f}", f"{case.alone.p50:.1f}, {case.alone.p99:.1f}"),
-                *(f"{case.reads[name].p50:.1f}, {case.reads[name].p99:.1f}" for name in reads),
-            )
-            for case in cases
+            ("inserts/s, grouped", *(f"{case.grouped_per_s:,.0f}" for case in cases)),
+            ("one alone, ms", *(f"{case.alone.p50:.1f}, {case.alone.p99:.1f}" for case in cases)),
+            *(
+                (f"{name}, ms", *(f"{case.reads[name].p50:.1f}, {case.reads[name].p99:.1f}" for case in cases))
+                for name in cases[0].reads
+            ),
         ]
-        head = ("database", "rows", "inserts/s, grouped", "one alone, ms", *(f"{name}, ms" for name in reads))
         show([head, *table])
         typer.echo("ms are p50, p99")
+
+    run_or_explain(action)
+
+
+@app.command()
+def review(
+    rows: Annotated[int, typer.Option(min=1_000, metavar="N", help="Inspections in the records.")] = 100_000,
+    decisions: Annotated[int, typer.Option(min=5, metavar="N", help="Parts labelled, at two speeds each.")] = 100,
+    json: Json = None,
+    data: Data = BENCH_DIR,
+    browser: Browser = None,
+) -> None:
+    """Reviewing parts in a browser: from the key that labels a part to the next one on the screen."""
+    from inspection.bench.review import measure
+
+    def action() -> None:
+        with Console(stderr=True).status("") as status:
+            case = measure(data.resolve(), rows, decisions, browser, status.update)
+        write(json, asdict(case))
+        speeds = (("a key each ¼ s", case.paced), ("a key at once", case.at_once))
+        keys = [(name, f"{each.median:.0f}", f"{each.p95:.0f}", f"{each.most:.0f}") for name, each in speeds]
+        show([("key to next part, ms", "median", "p95", "most"), *keys])
+        pages = [(name, f"{each.p50:.1f}", f"{each.p99:.1f}") for name, each in case.pages.items()]
+        show([(f"page of the queue, {rows:,} rows, ms", "p50", "p99"), *pages])
+
+    run_or_explain(action)
+
+
+@app.command()
+def pages(
+    rows: Annotated[int, typer.Option(min=20_000, metavar="N", help="Inspections in the records.")] = 1_000_000,
+    rate: Annotated[float, typer.Option(min=1, metavar="N", help="Parts per second.")] = 50.0,
+    seconds: Annotated[float, typer.Option(min=1, help="Of every stretch of parts.")] = 30.0,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Stretches without and with somebody at the pages.")] = 3,
+    json: Json = None,
+    data: Data = BENCH_DIR,
+    browser: Browser = None,
+) -> None:
+    """The line with and without somebody who looks at pages, and how long each page takes meanwhile."""
+    from inspection.bench.line import SENSORS
+    from inspection.bench.pages import figures, measure
+
+    def action() -> None:
+        with Console(stderr=True).status("") as status:
+            case = measure(data.resolve(), SENSORS[1], rows, rate, seconds, rounds, browser, status.update)
+        write(json, asdict(case))
+        stretches = (("alone", case.alone), ("beside somebody at the pages", case.beside))
+        line_rows = [
+            (name, *(f"{value:.1f}" for value in (p50, p99)), str(lost))
+            for name, runs in stretches
+            for p50, p99, lost in [figures(runs)]
+        ]
+        show([(f"the line at {rate:g}/s", "p50 ms", "p99 ms", "lost"), *line_rows])
+        visits = [
+            (name, *(f"{value:.0f}" for each in (case.pages_alone[name], beside) for value in (each.median, each.most)))
+            for name, beside in case.pages.items()
+        ]
+        show([(f"page, {rows:,} inspections, ms", "median", "most", "beside the line: median", "most"), *visits])
 
     run_or_explain(action)
 

@@ -10,7 +10,7 @@ import typer
 
 from inspection import config as configuration
 from inspection.bench.report import show
-from inspection.cli_options import OPERATOR, ByOption, ConfigOption, run_or_explain
+from inspection.cli_options import OPERATOR, ByOption, ConfigOption, audited, command, run_or_explain, writing
 from inspection.domain import Scope
 from inspection.errors import StationError
 from inspection.mes.receiver import Stream
@@ -30,7 +30,6 @@ def create(
 ) -> None:
     """Make a token and print it, once: only its digest is kept."""
 
-    from inspection.records.database import open_records
     from inspection.records.tokens import create_token
 
     def action() -> None:
@@ -39,7 +38,8 @@ def create(
         except ValueError:
             raise StationError(f"--scopes {scopes}: write some of {', '.join(Scope)} with commas between") from None
         expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
-        with open_records(configuration.load(config)) as engine, engine.begin() as connection:
+        trace = command(by, "token create", f"account {account}", scopes=wanted, expires_at=expires_at)
+        with writing(config, trace) as (_, connection):
             token = create_token(connection, account, wanted, by, expires_at)
         typer.echo(token)
 
@@ -50,11 +50,10 @@ def create(
 def revoke(account: Account, config: ConfigOption) -> None:
     """Let the token of an account open nothing any more."""
 
-    from inspection.records.database import open_records
     from inspection.records.tokens import revoke_token
 
     def action() -> None:
-        with open_records(configuration.load(config)) as engine, engine.begin() as connection:
+        with writing(config, command(OPERATOR, "token revoke", f"account {account}")) as (_, connection):
             revoke_token(connection, account)
         typer.echo(f"the token of {account} opens nothing from now on")
 
@@ -127,8 +126,9 @@ def replay(
         request = replay_path(positions_path(loaded.outbox_dir, receiver))
         fresh = request.with_suffix(".asked")
         loaded.outbox_dir.mkdir(parents=True, exist_ok=True)
-        fresh.write_bytes(msgspec.json.encode({stream: after}))
-        fresh.replace(request)
+        with audited(loaded, command(OPERATOR, "outbox replay", f"receiver {receiver}", stream=stream, after=after)):
+            fresh.write_bytes(msgspec.json.encode({stream: after}))
+            fresh.replace(request)
         typer.echo(f"{receiver} gets {stream.replace('_', ' ')} again after number {after}")
 
     run_or_explain(action)

@@ -19,11 +19,14 @@ from inspection.cli_options import (
     ConfigOption,
     ProductOption,
     ReasonOption,
+    audited,
+    command,
     reading,
     run_or_explain,
     writing,
 )
 from inspection.domain import Gate
+from inspection.records.audit import Trace
 
 app = typer.Typer()
 golden = typer.Typer(help="Images that every model must judge right before it may decide.", no_args_is_help=True)
@@ -63,7 +66,9 @@ def gate(model: ModelArgument, config: ConfigOption, by: ByOption = OPERATOR) ->
     def action() -> None:
         from inspection.gate import gate_model
 
-        result = gate_model(configuration.load(config), model, by)
+        loaded = configuration.load(config)
+        with audited(loaded, command(by, "gate", f"model {model}")):
+            result = gate_model(loaded, model, by)
         for line in gate_lines(result):
             typer.echo(line)
         if not result.passed:
@@ -80,12 +85,42 @@ def gate_lines(gate: Gate) -> Iterator[str]:
 
 
 @app.command()
+def score(
+    model: ModelArgument,
+    config: ConfigOption,
+    json: Annotated[bool, typer.Option("--json", help="Say how far it is as JSON, a line each; for the trainer.")] = False,
+) -> None:
+    """Have a model, and the one in service, score the stored images on which both are compared."""
+
+    def action() -> None:
+        import msgspec
+
+        from inspection.progress import Progress
+        from inspection.scoring import score_model
+
+        def step(done: int, steps: int) -> None:
+            if json:
+                typer.echo(msgspec.json.encode(Progress(done, steps)))
+
+        os.nice(10)
+        for scored in score_model(configuration.load(config), model, step):
+            if not json:
+                typer.echo(scored.in_words())
+            elif scored.problem is not None or scored.unreadable:
+                typer.echo(msgspec.json.encode(Progress(said=scored.in_words())))
+
+    run_or_explain(action)
+
+
+@app.command()
 def rollback(config: ConfigOption, product: ProductOption, reason: ReasonOption, by: ByOption = OPERATOR) -> None:
     """Put the model in service again that decided before the present one."""
     from inspection.deploying import roll_back
 
     def action() -> None:
-        deployment = roll_back(configuration.load(config), product, by, reason)
+        loaded = configuration.load(config)
+        with audited(loaded, command(by, "rollback", f"product {product}", reason=reason)):
+            deployment = roll_back(loaded, product, by, reason)
         typer.echo(f"{deployment.model} decides for {product} again since {deployment.deployed_at:%F %T} UTC")
 
     run_or_explain(action)
@@ -113,7 +148,7 @@ def add(
     def action() -> None:
         with reading(config) as (_, connection):
             found = golden_inspections(connection, product, seqs, by)
-        with writing(config) as (_, connection):
+        with writing(config, command(by, "golden add", f"product {product}", seqs=seqs)) as (_, connection):
             added = sum(add_golden(connection, image) for image in found)
         typer.echo(f"{added} of {len(seqs)} are new in the golden set of {product}")
 
@@ -144,7 +179,7 @@ def remove(
     from inspection.records.stored_images import remove_golden
 
     def action() -> None:
-        with writing(config) as (_, connection):
+        with writing(config, command(OPERATOR, "golden remove", f"product {product}", sha256=sha256)) as (_, connection):
             remove_golden(connection, product, sha256)
 
     run_or_explain(action)
@@ -160,7 +195,8 @@ def start_challenger(
     """Let a model judge live parts beside the one in service, when the inspector has time."""
     from inspection.records.shadows import start_shadow
 
-    _with_station(config, lambda station, connection: start_shadow(connection, station, product, model, by, reason))
+    trace = command(by, "shadow start", f"product {product}, model {model}", reason=reason)
+    _with_station(config, trace, lambda station, connection: start_shadow(connection, station, product, model, by, reason))
 
 
 @shadow.command()
@@ -168,7 +204,8 @@ def stop(config: ConfigOption, product: ProductOption) -> None:
     """End the challenger of a product."""
     from inspection.records.shadows import stop_shadow
 
-    _with_station(config, lambda station, connection: stop_shadow(connection, station, product))
+    trace = command(OPERATOR, "shadow stop", f"product {product}")
+    _with_station(config, trace, lambda station, connection: stop_shadow(connection, station, product))
 
 
 @shadow.command(name="list")
@@ -203,9 +240,9 @@ def list_challengers(
     run_or_explain(action)
 
 
-def _with_station(config: Path, action: Callable[[str, Connection], object]) -> None:
+def _with_station(config: Path, trace: Trace, action: Callable[[str, Connection], object]) -> None:
     def in_transaction() -> None:
-        with writing(config) as (loaded, connection):
+        with writing(config, trace) as (loaded, connection):
             action(loaded.station.name, connection)
 
     run_or_explain(in_transaction)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from inspection import config as configuration
-from inspection.cli_options import ConfigOption, run_or_explain
+from inspection.cli_options import OPERATOR, ConfigOption, audited, command, run_or_explain
 from inspection.errors import ConfigError
 
 app = typer.Typer(help="The OPC UA server: its users.", no_args_is_help=True)
@@ -30,7 +30,8 @@ def add(
         loaded = configuration.load(config)
         if loaded.opcua is None:
             raise ConfigError(f"{config} has no [opcua]; add the section, and look into .github/interfaces/opcua.md")
-        Users(loaded.data_dir / loaded.opcua.users_file).add(name, password)
+        with audited(loaded, command(OPERATOR, "opcua user add", f"user {name}")):
+            Users(loaded.data_dir / loaded.opcua.users_file).add(name, password)
         typer.echo(f"user {name} may log in")
 
     run_or_explain(write)

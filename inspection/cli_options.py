@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +19,7 @@ from inspection import config as configuration
 from inspection.commands import check_reason, check_text
 from inspection.config import Config
 from inspection.errors import StationError
+from inspection.records.audit import ASKED, DONE, FAILED, HEAD, Trace, Trail, append, note_head
 
 
 def _for_the_record(check: Callable[[str], str]) -> Callable[[str | None], str | None]:
@@ -55,13 +58,41 @@ def reading(config: Path) -> Iterator[tuple[Config, Connection]]:
 
 
 @contextmanager
-def writing(config: Path) -> Iterator[tuple[Config, Connection]]:
-    """The configuration, and one transaction on its records. The recorder waits for its end: nothing slow belongs in it."""
+def writing(config: Path, trace: Trace) -> Iterator[tuple[Config, Connection]]:
+    """The configuration, and one transaction on its records, with an entry in the audit trail.
+
+    The recorder waits for its end: nothing slow belongs in it.
+    """
     from inspection.records.database import open_records
 
     loaded = configuration.load(config)
-    with open_records(loaded) as engine, engine.begin() as connection:
-        yield loaded, connection
+    with open_records(loaded) as engine:
+        with engine.begin() as connection:
+            yield loaded, connection
+            entry = append(connection, trace, DONE)
+        note_head(loaded.data_dir / HEAD, entry)
+
+
+@contextmanager
+def audited(config: Config, trace: Trace) -> Iterator[None]:
+    """What a command does in several steps, with an entry in the audit trail before, and one that says how it ended."""
+    from inspection.records.database import open_records
+
+    with open_records(config) as engine:
+        trail = Trail(engine, config.data_dir)
+        asked = trail.write(trace, ASKED)
+        outcome = FAILED
+        try:
+            yield
+            outcome = DONE
+        finally:
+            trail.write(replace(trace, detail=json.dumps({ASKED: asked.audit_id})), outcome)
+
+
+def command(by: str, action: str, subject: str, **detail: object) -> Trace:
+    """What the audit trail says of a command; what is None is left out."""
+    said = {name: value for name, value in detail.items() if value is not None}
+    return Trace(by, "command", "cli", action, subject, json.dumps(said, ensure_ascii=False, default=str) if said else "")
 
 
 def run_or_explain(action: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from inspection.cli_options import (
     ConfigOption,
     ProductOption,
     ReasonOption,
+    command,
     reading,
     run_or_explain,
     writing,
@@ -47,13 +49,17 @@ def label(
     region: Annotated[
         list[str] | None, typer.Option(metavar="X,Y,WIDTH,HEIGHT", help="Where, in pixels; may be repeated.")
     ] = None,
+    polygon: Annotated[
+        list[str] | None, typer.Option(metavar="X,Y,X,Y,X,Y…", help="Where, by the pixels around it; may be repeated.")
+    ] = None,
 ) -> None:
     """Say what a part really is. The newest label counts; earlier ones stay as history."""
     from inspection.records.labels import add_label
 
     def action() -> None:
-        boxes = tuple(_box(text) for text in region or ())
-        with writing(config) as (_, connection):
+        boxes = (*(_box(text) for text in region or ()), *(_polygon(text) for text in polygon or ()))
+        trace = command(by, "label", f"inspection {seq}", label=label, reason=reason, regions=region, polygons=polygon)
+        with writing(config, trace) as (_, connection):
             added = add_label(connection, seq, label, by, reason, boxes)
         typer.echo(f"inspection {seq} is {added.label}, said {by}")
 
@@ -66,6 +72,17 @@ def _box(text: str) -> Box:
     except ValueError:
         raise ConfigError(f"region {text!r} is not X,Y,WIDTH,HEIGHT in pixels; write it like 120,40,30,18") from None
     return Box(x, y, width, height)
+
+
+def _polygon(text: str) -> Box:
+    try:
+        numbers = [int(number) for number in text.split(",")]
+        points = list(zip(numbers[::2], numbers[1::2], strict=True))
+    except ValueError:
+        points = []
+    if len(points) < 3:
+        raise ConfigError(f"polygon {text!r} is not X,Y of three pixels or more; write it like 120,40,150,40,135,58")
+    return Box.around(points)
 
 
 # --- training sets ----------------------------------------------------------------------------------------------------
@@ -87,7 +104,7 @@ def create(config: ConfigOption, product: ProductOption, by: ByOption = OPERATOR
     def action() -> None:
         with reading(config) as (loaded, connection):
             ready = checked(draft(connection, product), ImageStore(loaded.image_dir))
-        with writing(config) as (_, connection):
+        with writing(config, command(by, "training-set create", f"product {product}")) as (_, connection):
             frozen = freeze(connection, ready, by)
         _print_set(frozen)
 
@@ -171,7 +188,8 @@ def start(
     def action() -> None:
         wished = read_share("--false-rejects", false_rejects), read_share("--confidence", confidence)
         settings = TrainingSettings(seed, size, *wished)
-        with writing(config) as (loaded, connection):
+        trace = command(by, "training-run start", f"training_set {training_set}", reason=reason, settings=asdict(settings))
+        with writing(config, trace) as (loaded, connection):
             run = request_run(connection, loaded.station.name, training_set, by, reason, settings)
         typer.echo(f"training run {run.training_run_id} is queued")
 
@@ -214,7 +232,7 @@ def cancel(run: RunArgument, config: ConfigOption, by: ByOption = OPERATOR) -> N
     from inspection.records.training_runs import cancel_run
 
     def action() -> None:
-        with writing(config) as (_, connection):
+        with writing(config, command(by, "training-run cancel", f"training_run {run}")) as (_, connection):
             found = cancel_run(connection, run, by)
         typer.echo(f"training run {run} is {found.state}" + ("; the trainer ends it" if found.ended_at is None else ""))
 

@@ -15,11 +15,17 @@ _KINDS = zxingcpp.BarcodeFormats([zxingcpp.BarcodeFormat.DataMatrix, zxingcpp.Ba
 
 
 def read_serials(frame: Frame, pattern: re.Pattern[str]) -> list[str]:
-    """What ``pattern`` finds in each code of the frame: its first group, or all that it matches. Codes that it does not match
-    belong to something else, such as the box.
+    """What ``pattern`` finds in the codes of the frame, each once: its first group, or all that it matches. Codes that it does
+    not match belong to something else, such as the box.
     """
     found = (pattern.fullmatch(code.text) for code in zxingcpp.read_barcodes(_gray(frame), formats=_KINDS))
-    return [match[1] if pattern.groups else match[0] for match in found if match]
+    serials = (match[1] if pattern.groups else match[0] for match in found if match)
+    return list(dict.fromkeys(serial or "" for serial in serials))
+
+
+def may_name(text: str) -> bool:
+    """Can this be the serial of a part whose trigger named none? Records hold 64 characters; ``?`` begins provisional ones."""
+    return re.fullmatch(r"(?!\?)[^\x00-\x1f\x7f]{1,64}", text) is not None
 
 
 def _gray(frame: Frame) -> NDArray[np.uint8]:

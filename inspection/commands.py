@@ -13,10 +13,12 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from inspection.domain import LotChange, LotState
 from inspection.messages import Message
+from inspection.records.numbers import passed_over
 from inspection.records.tables import lot_events, lots, parts
 
 MAX_NAME_LENGTH = 64
 MAX_SERIALS = 10_000
+_MOST = 2**31 - 1
 
 
 class OpenLot(Message, frozen=True):
@@ -119,8 +121,8 @@ def execute(connection: Connection, command: Command) -> Reply:
 
 def _open_lot(connection: Connection, command: OpenLot) -> Reply:
     check_name(command.product)
-    if command.expected_quantity is not None and command.expected_quantity < 1:
-        return Refused(code="invalid_request", detail="expected_quantity must be at least 1; leave it out if unknown")
+    if command.expected_quantity is not None and not 1 <= command.expected_quantity <= _MOST:
+        return Refused(code="invalid_request", detail=f"expected_quantity must be 1 to {_MOST}; leave it out if unknown")
     known = connection.execute(select(lots).where(lots.c.lot == command.lot)).one_or_none()
     if known is not None:
         return Refused(
@@ -169,7 +171,7 @@ def _happened(connection: Connection, command: OpenLot | CloseLot | HoldLot | Re
     newest = connection.execute(select(func.coalesce(func.max(lot_events.c.lot_event_id), 0))).scalar_one()
     connection.execute(
         insert(lot_events).values(
-            lot_event_id=newest + 1,
+            lot_event_id=max(newest, passed_over(connection)) + 1,
             lot=command.lot,
             change=change,
             at=datetime.now(UTC),

@@ -10,12 +10,20 @@ import tomllib
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, StringConstraints, ValidationError, model_validator
 
 from cameras.simulator import PRODUCER
 from inspection.errors import ConfigError, NotFound
 from inspection.plc.deadline import accept_deadline_ms, check_deadline
+from inspection.secrets import read_secret
+
+IN_FORCE = "STATION_CONFIGURATION"
+"""The environment variable by which the manager tells its processes where its copy of the configuration is."""
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_MAX_DOTS = 40
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 
@@ -25,38 +33,89 @@ class _Section(BaseModel):
 
 
 class StationConfig(_Section):
-    """``data_dir`` holds everything durable: database, images, models; relative to the configuration file."""
+    """``data_dir`` holds everything durable: database, images, models; relative to the configuration file.
+
+    ``process_memory_mib``: a process that uses more is started anew. None: half of what the machine has for the inspector and for
+    training, a quarter for every other. ``database_password_file`` holds the password alone and must be readable by the station's
+    user only.
+    """
 
     name: Name = "station"
     data_dir: Path = Path("data")
     database_url: str | None = None
+    process_memory_mib: int | None = Field(default=None, ge=256)
+    database_password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _password_apart(self) -> StationConfig:
+        url = self.database_url or ""
+        named = url.partition("://")[2].rpartition("@")[0]
+        if url.startswith("postgresql") and ("password=" in url or ":" in named.rstrip(":")):
+            raise ValueError("no password in database_url, which many may read: write it into database_password_file, chmod 600")
+        if self.database_password_file is not None and "@" not in url:
+            raise ValueError("database_password_file needs a database_url that names the user: postgresql://user@host/name")
+        return self
+
+
+class AcceptOutputConfig(_Section):
+    """The camera's digital ``line`` is on for ``pulse_ms`` for each part that is accepted, and off at all other times.
+
+    ``timer`` and ``signal`` are the camera's names of the timer that makes the pulse, and of the software signal that starts it.
+    """
+
+    line: str = Field(min_length=1)
+    timer: str = Field(default="Timer0", min_length=1)
+    signal: str = Field(default="SoftwareSignal0", min_length=1)
+    pulse_ms: float = Field(ge=1, le=10_000)
 
 
 class CameraConfig(_Section):
-    """One camera. ``producer`` is a .cti file, or "simulator"; ``features`` are SFNC names, applied in their order."""
+    """One camera. ``producer`` is a .cti file, or "simulator"; ``features`` are SFNC names, applied in their order.
+
+    With ``accept_output``, one part at a time is between its exposure and the end of its pulse; one that comes sooner is not
+    inspected, as ``overload``.
+    """
 
     name: Name
     serial: str = Field(min_length=1)
     producer: str = "simulator"
     features: dict[str, bool | int | float | str] = {}
     ring_slots: int = Field(default=32, ge=4, le=512)
+    accept_output: AcceptOutputConfig | None = None
 
     @property
     def software_triggered(self) -> bool:
         return self.features.get("TriggerSource") == "Software"
+
+    @property
+    def pulse_ns(self) -> int:
+        """Length of a pulse on the accept output; 0 without one."""
+        return 0 if self.accept_output is None else int(self.accept_output.pulse_ms * 1e6)
 
 
 class ProductConfig(_Section):
     """The recipe of one product: its camera and how long a verdict may take, from trigger to output.
 
     ``serial_code``: parts carry their serial as a Data Matrix or QR code, whose text is this regular expression; its first
-    group, or all of it, is the serial. A part whose code says another serial, or cannot be read, is not inspected.
+    group, or all of it, is the serial. A part whose code says another serial, or cannot be read, is not inspected. With
+    ``serial_from`` "code", triggers need not name the serial: the code alone tells it.
+    ``challenge_every_hours``: production is locked unless the golden parts were judged right so recently, and, with
+    ``challenge_after_deployment``, by the model now in service since it was deployed. None asks for no challenge.
     """
 
     part_number: Name
     camera: Name
     deadline_ms: float = Field(default=500, ge=5, le=60_000)
     serial_code: re.Pattern[str] | None = None
+    serial_from: Literal["trigger", "code"] = "trigger"
+    challenge_every_hours: float | None = Field(default=None, gt=0, le=8_760)
+    challenge_after_deployment: bool = True
+
+    @model_validator(mode="after")
+    def _serial_can_be_read(self) -> ProductConfig:
+        if self.serial_from == "code" and self.serial_code is None:
+            raise ValueError('serial_from = "code" needs serial_code, the text of the code; ".+" takes all of it as the serial')
+        return self
 
 
 class LineConfig(_Section):
@@ -86,26 +145,65 @@ class OpcUaConfig(_Section):
 
 
 class ImagesConfig(_Section):
-    """``keep_pass_share``: the share of passed parts whose images are kept; those of all others always are."""
+    """``keep_pass_share``: the share of passed parts whose images are stored; those of all others always are.
+
+    Images of passed parts are deleted after ``keep_pass_days``, and before that, oldest first, where all images take more than
+    ``max_gb`` or the disk has less than ``min_free_gb`` left; those of all others after ``keep_reject_days``, and never sooner.
+    What is labelled, golden, in a training set, of a held lot or under a legal hold stays. A GB has 10^9 bytes.
+    """
 
     keep_pass_share: float = Field(default=1.0, ge=0, le=1)
+    keep_pass_days: float = Field(default=90, gt=0, le=36_500)
+    keep_reject_days: float | None = Field(default=None, gt=0, le=36_500)
+    max_gb: float | None = Field(default=None, gt=0)
+    min_free_gb: float = Field(default=2.0, ge=0)
 
 
 class WebConfig(_Section):
-    """``tokens``: requests show a token (``station token create``); without, only this machine is served. ``requests_per_s`` are
-    those of one account, or of one address without tokens; five times as many may come at once.
+    """``tokens``: programs show a token (``station token create``) even while there is no user; without, only this machine is
+    served. ``requests_per_s`` are those of one account or user, or of one address; five times as many may come at once.
+    ``session_idle_minutes``: a user who asked for nothing for so long is logged out.
+
+    ``tls``: with a certificate that the station makes (``generated``) or with ``tls_certificate`` and ``tls_key`` in PEM
+    (``files``), which may be replaced while the station runs. Other machines are served without only if ``allow_unencrypted``.
     """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65_535)
     tokens: bool = False
     requests_per_s: float = Field(default=200, ge=1)
+    session_idle_minutes: float = Field(default=30, ge=1, le=720)
+    tls: Literal["none", "generated", "files"] = "none"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    allow_unencrypted: bool = False
 
     @model_validator(mode="after")
     def _others_show_tokens(self) -> WebConfig:
-        if not self.tokens and self.host not in ("127.0.0.1", "::1", "localhost"):
+        if not self.tokens and self._serves_others:
             raise ValueError(f"host {self.host} serves other machines, which must show tokens: set tokens = true in [web]")
         return self
+
+    @model_validator(mode="after")
+    def _others_are_served_encrypted(self) -> WebConfig:
+        if (self.tls == "files") != (self.tls_certificate is not None and self.tls_key is not None):
+            raise ValueError('tls = "files" needs tls_certificate and tls_key, and they need it')
+        if self.tls == "none" and self._serves_others and not self.allow_unencrypted:
+            raise ValueError(
+                f"host {self.host} serves other machines, and without encryption anybody between reads passwords and tokens: "
+                'set tls = "generated" in [web], or tls = "files" with tls_certificate and tls_key. With a proxy for TLS on this '
+                "machine, leave host at 127.0.0.1. allow_unencrypted = true does without"
+            )
+        return self
+
+    @property
+    def _serves_others(self) -> bool:
+        return self.host not in LOOPBACK
+
+    @property
+    def url(self) -> str:
+        """Where the pages are."""
+        return f"{'http' if self.tls == 'none' else 'https'}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
 class HttpReceiverConfig(_Section):
@@ -215,13 +313,17 @@ class Config(_Section):
 
     def beside(self, folder: Path) -> Config:
         """With the paths of a configuration file in that folder made absolute."""
-        station = self.station.model_copy(update={"data_dir": (folder / self.station.data_dir).resolve()})
-        receivers = []
-        for each in self.receivers:
-            files = {name: getattr(each, name, None) for name in ("secret_file", "password_file", "ca_file")}
-            absolute = {name: (folder / file).resolve() for name, file in files.items() if file is not None}
-            receivers.append(each.model_copy(update=absolute))
-        return self.model_copy(update={"station": station, "receivers": tuple(receivers)})
+
+        def absolute(section: _Section, *names: str) -> dict[str, Path]:
+            files = {name: getattr(section, name, None) for name in names}
+            return {name: (folder / file).resolve() for name, file in files.items() if file is not None}
+
+        station = self.station.model_copy(update=absolute(self.station, "data_dir", "database_password_file"))
+        web = self.web.model_copy(update=absolute(self.web, "tls_certificate", "tls_key"))
+        receivers = tuple(
+            each.model_copy(update=absolute(each, "secret_file", "password_file", "ca_file")) for each in self.receivers
+        )
+        return self.model_copy(update={"station": station, "web": web, "receivers": receivers})
 
     @property
     def data_dir(self) -> Path:
@@ -229,7 +331,12 @@ class Config(_Section):
 
     @property
     def database_url(self) -> str:
-        return self.station.database_url or f"sqlite:///{self.data_dir / 'station.db'}"
+        """With the password in it; ConfigError if its file cannot be read, or others may read it too."""
+        url = self.station.database_url
+        if url is not None and self.station.database_password_file is not None:
+            password = quote(read_secret(self.station.database_password_file), safe="")
+            return re.sub(r":?@", lambda _: f":{password}@", url, count=1)
+        return url or f"sqlite:///{self.data_dir / 'station.db'}"
 
     @property
     def image_dir(self) -> Path:
@@ -238,6 +345,10 @@ class Config(_Section):
     @property
     def models_dir(self) -> Path:
         return self.data_dir / "models"
+
+    @property
+    def maps_dir(self) -> Path:
+        return self.data_dir / "maps"
 
     @property
     def run_dir(self) -> Path:
@@ -256,9 +367,19 @@ class Config(_Section):
         return self.run_dir / "status.json"
 
     @property
+    def watchdog_path(self) -> Path:
+        """Where processes show their supervisor that they get on."""
+        return self.run_dir / "watchdog"
+
+    @property
     def outbox_dir(self) -> Path:
         """How far each receiver is."""
         return self.data_dir / "outbox"
+
+    @property
+    def in_force_path(self) -> Path:
+        """What the configuration file said when the station was started."""
+        return self.run_dir / "station.toml"
 
     @property
     def log_dir(self) -> Path:
@@ -297,19 +418,55 @@ class Config(_Section):
 
 
 def load(path: Path) -> Config:
-    """Read and check a configuration file; ConfigError names the file, the key and what is wrong."""
+    """Read and check a configuration file; ConfigError names the file, the key and what is wrong.
+
+    A process that the manager starts gets what the file said when the station was started: one that is started again must not
+    find other settings than its peers have.
+    """
+    return parse(read(in_force(path)), path)
+
+
+def read(path: Path) -> str:
+    """The text of a configuration file; ConfigError if it cannot be read."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_bytes().decode("utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; pass the path of a station.toml") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def parse(text: str, path: Path) -> Config:
+    """The configuration in ``text``, as of a file at ``path``; ConfigError holds (key, what is wrong) of each error."""
+    try:
+        _check_depth(text)
+        # Text mode would have made one of the two line ends that TOML knows.
+        raw = tomllib.loads(text.replace("\r\n", "\n"))
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: numbers may be too long for Python
+        raise ConfigError(f"{path} is not valid TOML: {error}", [("file", str(error))]) from error
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}" for item in error.errors()]
-        raise ConfigError(f"{path} is not a valid configuration:\n" + "\n".join(lines)) from error
+        found = error.errors()
+        # A list whose only item is wrong counts as empty besides, which nobody has to mend.
+        within = {item["loc"][:depth] for item in found for depth in range(1, len(item["loc"]))}
+        told = [item for item in found if item["type"] != "too_short" or item["loc"] not in within]
+        errors = [(".".join(str(part) for part in item["loc"]) or "file", item["msg"]) for item in told]
+        lines = [f"  {key}: {message}" for key, message in errors]
+        raise ConfigError(f"{path} is not a valid configuration:\n" + "\n".join(lines), errors) from error
     return config.beside(path.parent)
+
+
+def _check_depth(text: str) -> None:
+    """ValueError for keys within keys that no configuration has: tomllib's memory grows with the square of their number."""
+    for chunk in re.split(r"[\s=,#\[\]{}]", re.sub(r"[ \t]+", "", text)):
+        if chunk.count(".") > _MAX_DOTS and len(re.findall(r"\.+", chunk)) > _MAX_DOTS:
+            raise ValueError(f"a key with more than {_MAX_DOTS} dots: {chunk[:40]}…")
+
+
+def in_force(path: Path) -> Path:
+    """The copy of the file at ``path`` that the manager made when it started this process; else the file itself."""
+    return Path(os.environ.get(IN_FORCE) or path)
 
 
 def prepare_directories(config: Config) -> None:

@@ -94,9 +94,7 @@ class Demo:
                 with self._console.status("starting the line …"):
                     stack.enter_context(running_station(config, config_path))
                 open_lots(config, lots, self._product)
-                self._console.print(
-                    f"[bold]The page is at http://{config.web.host}:{config.web.port}/[/bold]  (stop with Ctrl-C)"
-                )
+                self._console.print(f"[bold]The page is at {config.web.url}/[/bold]  (stop with Ctrl-C)")
                 self._convey(config, camera, lots)
                 close_lots(config, lots)
                 self._finish(config, lots, fit_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inspection.artifact import read_artifact
+from inspection.artifact import model_at, read_artifact
 from inspection.config import Config
 from inspection.domain import Deployment, Model
 from inspection.records.database import open_records, read_records
@@ -18,20 +18,6 @@ def register_artifact(config: Config, path: Path, product: str) -> Model:
     with open_records(config) as engine, engine.begin() as connection:
         register_model(connection, model)
     return model
-
-
-def model_at(path: Path, product: str, digest: str | None = None) -> Model:
-    """The artifact at ``path`` as a model to register; ModelError if it is not whole, or is another one than ``digest``."""
-    artifact = read_artifact(path, digest)
-    manifest = artifact.manifest
-    return Model(
-        model=artifact.digest,
-        product=product,
-        path=str(path.resolve()),
-        algorithm=manifest.algorithm,
-        created_at=manifest.provenance.created_at,
-        metrics=manifest.metrics,
-    )
 
 
 def deploy_artifact(config: Config, path: Path, product: str, by: str, reason: str, override: str | None = None) -> Deployment:

@@ -22,6 +22,7 @@ from cameras.frame import Frame
 from inspection.artifact import NETWORK, WEIGHTS, Artifact, Manifest, Precision, read_artifact
 from inspection.domain import Region
 from inspection.errors import ModelError
+from inspection.optics import Optics, look
 from inspection.preprocessing import network_input
 
 # On import, openvino reports its use to the internet through this module and starts threads for that, unless the
@@ -42,7 +43,8 @@ class Detection:
     ``regions`` are in frame pixels, the strangest first; a score at or above the review threshold has at least one, and a
     ``proposed_class`` if it is more like one of the model's classes than good parts usually are (likeness above 0). Below
     that threshold it is None.
-    ``timings_ms`` has the keys ``preprocess``, ``infer`` and ``regions``.
+    ``optics`` tells how the frame was taken, which is for the caller to judge. ``timings_ms`` has the keys ``preprocess``,
+    ``optics``, ``infer`` and ``regions``.
     """
 
     score: float
@@ -50,13 +52,24 @@ class Detection:
     anomaly_map: NDArray[np.float32]
     regions: tuple[Region, ...]
     proposed_class: str | None
+    optics: Optics
     timings_ms: dict[str, float]
 
 
 def processor_precisions() -> tuple[Precision, ...]:
-    """The precisions that this processor computes in, the fastest first: bf16 needs instructions for it."""
+    """The precisions worth computing in on this processor, the fastest first.
+
+    bf16 pays with AMX alone, where it is three times as fast as f32. OpenVINO also offers it where AVX-512 has bf16, and takes
+    21.3 instead of 13.5 ms there (decision 13).
+    """
+    amx = " amx_bf16 " in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").replace("\n", " ")
     capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return ("bf16", "f32") if "BF16" in capabilities else ("f32",)
+    return ("bf16", "f32") if amx and "BF16" in capabilities else ("f32",)
+
+
+def usable_precision(validated: Precision) -> Precision:
+    """What a model is computed in here that was validated in this precision."""
+    return validated if validated in processor_precisions() else "f32"
 
 
 def computing_threads() -> int:
@@ -128,8 +141,7 @@ class Detector:
     def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
         self.digest = artifact.digest
         self.manifest: Manifest = artifact.manifest
-        validated = artifact.manifest.parity.precision
-        self.precision: Precision = validated if validated in processor_precisions() else "f32"
+        self.precision = usable_precision(artifact.manifest.parity.precision)
         self._network = CompiledNetwork(artifact.files, self.precision, threads)
         named = len(self.manifest.defect_classes)
         if self._network.classes != named:
@@ -165,6 +177,8 @@ class Detector:
         preprocessing = self.manifest.preprocessing
         tensor = network_input(frame, preprocessing.width, preprocessing.height)
         preprocessed = time.perf_counter()
+        optics = look(frame, tensor)
+        looked = time.perf_counter()
         score, anomaly_map, likeness = self._network.infer_with_classes(tensor)
         inferred = time.perf_counter()
         if not np.isfinite(score):
@@ -180,9 +194,11 @@ class Detector:
             anomaly_map=anomaly_map,
             regions=regions,
             proposed_class=self._most_alike(likeness) if score >= self.review_threshold else None,
+            optics=optics,
             timings_ms={
                 "preprocess": (preprocessed - started) * 1e3,
-                "infer": (inferred - preprocessed) * 1e3,
+                "optics": (looked - preprocessed) * 1e3,
+                "infer": (inferred - looked) * 1e3,
                 "regions": (done - inferred) * 1e3,
             },
         )

@@ -24,7 +24,7 @@ from inspection.images import ImageStore
 from inspection.quality.intervals import clopper_pearson
 from inspection.records.database import open_records, read_records
 from inspection.records.deployments import get_model, model_in_service
-from inspection.records.gates import LATENCY, store_gate
+from inspection.records.gates import GOLDEN, LATENCY, store_gate
 from inspection.records.queries import latest_timings_ms
 from inspection.records.stored_images import list_golden
 from inspection.records.tables import images, imported_images, inspections
@@ -36,7 +36,7 @@ _WARM_UP = 5
 _SAMPLES = 8
 _TIMINGS = 500
 _ROUNDING = 0.005
-_DETECTOR_STEPS = ("preprocess", "infer", "regions")
+_DETECTOR_STEPS = ("preprocess", "optics", "infer", "regions")
 _NOTHING = "nothing to check against"
 
 
@@ -122,7 +122,7 @@ def _recorded(connection: Connection, model: Model) -> tuple[_Recorded, ...]:
     frames = (
         select(images.c.sha256, images.c.pixel_format, inspections.c.score, inspections.c.model)
         .join(inspections, inspections.c.seq == images.c.seq)
-        .where(images.c.kind == ImageKind.FRAME, inspections.c.product == model.product)
+        .where(images.c.kind == ImageKind.FRAME, images.c.deleted_at.is_(None), inspections.c.product == model.product)
         .order_by(inspections.c.seq.desc())
         .limit(_SAMPLES)
     )
@@ -224,7 +224,7 @@ def _p99(values: Sequence[float]) -> float:
 
 def _golden(detector: Detector, golden: Sequence[GoldenImage], store: ImageStore) -> Check:
     if not golden:
-        return Check("golden", True, f"{_NOTHING}: the product has no golden images")
+        return Check(GOLDEN, True, f"{_NOTHING}: the product has no golden images")
     problems = []
     for image in golden:
         try:
@@ -235,8 +235,8 @@ def _golden(detector: Detector, golden: Sequence[GoldenImage], store: ImageStore
         if (verdict is Verdict.PASS) != (image.label == OK):
             problems.append(f"{image.name} is labelled {image.label}, and the verdict is {verdict}")
     if problems:
-        return Check("golden", False, f"{len(problems)} of {len(golden)} golden images: " + "; ".join(problems[:10]))
-    return Check("golden", True, f"all {len(golden)} golden images are judged right")
+        return Check(GOLDEN, False, f"{len(problems)} of {len(golden)} golden images: " + "; ".join(problems[:10]))
+    return Check(GOLDEN, True, f"all {len(golden)} golden images are judged right")
 
 
 def _comparison(detector: Detector, evidence: _Evidence, store: ImageStore, config: Config) -> Check:
@@ -251,11 +251,7 @@ def _comparison(detector: Detector, evidence: _Evidence, store: ImageStore, conf
         former = Detector.load(config.data_dir / in_service.path, expected_digest=in_service.model)
     except ModelError as error:
         return Check("comparison", False, f"the model in service cannot be loaded: {error}")
-    learned = {
-        image.sha256
-        for each in (detector, former)
-        for image in (*each.manifest.provenance.images, *each.manifest.provenance.rejects)
-    }
+    learned = detector.manifest.learned | former.manifest.learned
     asked = [member for member in evidence.validation if member.sha256 not in learned]
     judged = []
     for member in asked:

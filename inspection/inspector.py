@@ -12,15 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
+from cameras.beat import beat
 from cameras.bus import Bus
 from cameras.errors import RingError
 from cameras.frame import Frame, PixelFormat
 from cameras.messages import CameraArmed, Desync, FaultReport, FrameRef, Heartbeat, Loss, TriggerLost
 from cameras.ring import Ring, SlotState
-from inspection.codes import read_serials
+from inspection.codes import may_name, read_serials
 from inspection.detector import Detection, Detector
 from inspection.domain import Reason, Verdict
+from inspection.logs import about
 from inspection.messages import Inspected, InspectorStarted, RegionBox, Ticket
+from inspection.optics_watch import OpticsWatch
 from inspection.pairing import Extra, Pair, Pairing
 from inspection.rings import Orphans, Rings
 from inspection.shadow import Shadow
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _HEARTBEAT_S = 0.5
 _IDLE_S = 0.02
+# A model that was refused is looked at again after this time: its artifact may have been restored.
+_RETRY_S = 10.0
 # Parts whose judging times tell how long the next one takes at least.
 _RECENT = 20
 
@@ -39,14 +44,16 @@ class ModelShelf:
     a part.
 
     ``in_service`` returns {product: (model digest, artifact directory)}; it is asked every second. ``refusals`` says
-    which models could not be loaded; the inspector's main loop reports and removes them.
+    which models could not be loaded; the inspector's main loop reports and removes them. ``refused`` products have another
+    model than they should.
     """
 
     def __init__(self, in_service: Callable[[], dict[str, tuple[str, Path]]]) -> None:
         self._in_service = in_service
         self.refusals: deque[str] = deque()
         self._detectors: dict[str, Detector] = {}
-        self._failed: dict[str, str] = {}
+        self._failed: dict[str, tuple[str, float]] = {}
+        self.refused = 0
         self.refresh()
         threading.Thread(target=self._watch, daemon=True, name="models").start()
 
@@ -64,15 +71,21 @@ class ModelShelf:
             del self._detectors[product]
         for product, (digest, path) in wanted.items():
             current = self._detectors.get(product)
-            if (current is not None and current.digest == digest) or self._failed.get(product) == digest:
+            refused, again_at = self._failed.get(product, ("", 0.0))
+            if (current is not None and current.digest == digest) or (refused == digest and time.monotonic() < again_at):
                 continue
             try:
                 self._detectors[product] = Detector.load(path, expected_digest=digest)
                 self._failed.pop(product, None)
-                log.info("product %s is inspected with model %s", product, digest[:12])
+                log.info(
+                    "product %s is inspected with model %s", product, digest[:12], extra={"product": product, "model": digest}
+                )
             except Exception as error:  # noqa: BLE001  (whatever is wrong with a model, the line goes on)
-                self._failed[product] = digest
-                self.refusals.append(f"model {digest[:12]} for product {product}: {error}")
+                self._failed[product] = digest, time.monotonic() + _RETRY_S
+                if refused != digest:
+                    self.refusals.append(f"model {digest[:12]} for product {product}: {error}")
+        loaded = self.models()
+        self.refused = sum(loaded.get(product) != digest for product, (digest, _) in wanted.items())
 
     def _watch(self) -> None:
         while True:
@@ -100,17 +113,19 @@ class InspectorProcess:
         self._challengers = challengers
         self._serial_codes = serial_codes or {}
         self._shadow = Shadow(challengers.detector)
+        self._optics = OpticsWatch()
         self._pairing = Pairing(time.monotonic_ns())
         self._pairs: deque[Pair] = deque()
         self._judged_ms: deque[float] = deque(maxlen=_RECENT)
         self._heartbeat_at = 0.0
-        self._counters = {"inspected": 0.0, "late": 0.0, "extra_frames": 0.0, "errors": 0.0}
+        self._counters = {"inspected": 0.0, "late": 0.0, "extra_frames": 0.0, "errors": 0.0, "unfit_images": 0.0}
         self.running = True
 
     def run(self) -> None:
         orphans = Orphans(self._rings, SlotState.READY)
         self._bus.send("line", InspectorStarted(at=time.time()))
         while self.running:
+            beat()
             for message in self._bus.receive(0 if self._pairs or self._may_judge_copy() else _IDLE_S):
                 self._take(message)
             for extra in self._pairing.expire(time.monotonic_ns()):
@@ -144,12 +159,12 @@ class InspectorProcess:
         elapsed_ms = (started_ns - ticket.requested_ns) / 1e6
         if would_be_late(elapsed_ms, ticket.deadline_ms, self._judged_ms, others_wait=bool(self._pairs)):
             self._counters["late"] += 1
-            self._lose(ref, Loss.DEADLINE, "the frame's turn came too late for its deadline")
+            self._lose(pair, Loss.DEADLINE, "the frame's turn came too late for its deadline")
             return
         detector = self._models.detector(ticket.product)
         if detector is None:
             self._lose(
-                ref, Loss.NO_MODEL, f"no model is in service for product {ticket.product}; deploy one with `station deploy`"
+                pair, Loss.NO_MODEL, f"no model is in service for product {ticket.product}; deploy one with `station deploy`"
             )
             return
         try:
@@ -157,43 +172,60 @@ class InspectorProcess:
             frame = _frame(ring, ref)
             detection = detector.inspect(frame)
             verdict = decide(detection.score, detector.review_threshold, detector.fail_threshold)
-            refused = self._check_serial(ticket, frame)
+            unfit = self._optics.refusal(ref.camera, frame, detection.optics, detector.manifest.optics)
+            serial, refused = (None, Reason.OPTICS) if unfit else self._read_serial(ticket, frame)
             # Before the slot is the recorder's, who may free it for another frame.
             copy = self._shadow.copy(ticket, ref, frame)
             ring.hand_over(ref.slot, ref.slot_seq)
             self._shadow.keep(copy)
         except RingError as error:
-            self._lose(ref, Loss.FRAME_LOST, str(error), held=False)
+            self._lose(pair, Loss.FRAME_LOST, str(error), held=False)
             return
         except Exception as error:
-            log.exception("trigger %d could not be judged", ticket.trigger_id)
+            log.exception("trigger %d could not be judged", ticket.trigger_id, extra=about(ticket, model=detector.digest))
             self._counters["errors"] += 1
-            self._lose(ref, Loss.DETECTOR_ERROR, f"{type(error).__name__}: {error}")
+            self._lose(pair, Loss.DETECTOR_ERROR, f"{type(error).__name__}: {error}")
             return
         self._counters["inspected"] += 1
         self._judged_ms.append((time.monotonic_ns() - started_ns) / 1e6)
-        self._bus.send("recorder", _inspected(pair, detector, detection, verdict, refused, started_ns))
+        self._bus.send("recorder", _inspected(pair, detector, detection, verdict, serial, refused, unfit, started_ns))
+        self._tell_optics(ticket, detector, detection, unfit)
 
-    def _check_serial(self, ticket: Ticket, frame: Frame) -> Reason | None:
-        """Does the part carry the serial that the trigger named? If not, why its verdict must not be applied."""
+    def _tell_optics(self, ticket: Ticket, detector: Detector, detection: Detection, unfit: str | None) -> None:
+        usual = detector.manifest.optics
+        if unfit:
+            self._counters["unfit_images"] += 1
+            self._fault("optics", f"trigger {ticket.trigger_id}, camera {ticket.camera}: {unfit}")
+        elif usual is not None:
+            for drift in self._optics.drifts(ticket.product or "", detector.digest, detection.optics.figures, usual):
+                self._fault("optics_drift", drift)
+
+    def _read_serial(self, ticket: Ticket, frame: Frame) -> tuple[str | None, Reason | None]:
+        """The serial of a part whose trigger named none; and why a verdict must not be applied: the part carries no serial,
+        several, or another one than the trigger named.
+        """
         pattern = self._serial_codes.get(ticket.product or "")
         if pattern is None:
-            return None
-        serials = read_serials(frame, pattern)
-        if serials == [ticket.serial]:
-            return None
+            return None, Reason.SERIAL_UNREAD if ticket.unnamed else None
+        serials = [serial for serial in read_serials(frame, pattern) if not ticket.unnamed or may_name(serial)]
+        if ticket.unnamed and len(serials) == 1:
+            return serials[0], None
+        if not ticket.unnamed and serials == [ticket.serial]:
+            return None, None
         refused = Reason.SERIAL_MISMATCH if serials else Reason.SERIAL_UNREAD
         shown = ", ".join(repr(serial) for serial in serials) or "nothing that can be read"
-        self._fault(refused.value, f"trigger {ticket.trigger_id} names serial {ticket.serial!r}, the part shows {shown}")
-        return refused
+        named = "no serial" if ticket.unnamed else f"serial {ticket.serial!r}"
+        self._fault(refused.value, f"trigger {ticket.trigger_id} names {named}, the part shows {shown}", **about(ticket))
+        return None, refused
 
-    def _lose(self, ref: FrameRef, loss: Loss, detail: str, *, held: bool = True) -> None:
+    def _lose(self, pair: Pair, loss: Loss, detail: str, *, held: bool = True) -> None:
         """No verdict for this frame: say why, and give the slot back unless it is not ours any more."""
+        ref = pair.frame
         lost = TriggerLost(
             camera=ref.camera, camera_epoch=ref.camera_epoch, trigger_counts=(ref.trigger_count,), loss=loss, detail=detail
         )
         self._bus.send("line", lost)
-        self._fault(loss.value, detail)
+        self._fault(loss.value, detail, **about(pair.ticket, camera=ref.camera))
         if held:
             self._release(ref)
 
@@ -202,7 +234,7 @@ class InspectorProcess:
         if not extra.stale:
             self._counters["extra_frames"] += 1
             detail = f"frame {ref.frame_id} of camera {ref.camera}: {extra.detail}"
-            self._fault("extra_frame", detail)
+            self._fault("extra_frame", detail, camera=ref.camera)
             self._bus.send("line", Desync(camera=ref.camera, camera_epoch=ref.camera_epoch, detail=detail))
         self._release(ref)
 
@@ -212,7 +244,8 @@ class InspectorProcess:
         except RingError as error:
             log.info("slot not released: %s", error)
 
-    def _fault(self, kind: str, detail: str) -> None:
+    def _fault(self, kind: str, detail: str, **fields: object) -> None:
+        log.warning("%s: %s", kind, detail, extra={"kind": kind, **fields})
         self._bus.send("recorder", FaultReport(at=time.time(), source="inspector", kind=kind, count=1, detail=detail))
 
     def _beat(self) -> None:
@@ -227,7 +260,14 @@ class InspectorProcess:
             self._fault("challenger_suspended", self._shadow.suspensions.popleft())
         models = self._models.models()
         state = ", ".join(f"{product}: {digest[:12]}" for product, digest in sorted(models.items())) or "no model in service"
-        counters = {**self._counters, **self._shadow.counters, "waiting": float(len(self._pairs) + len(self._pairing))}
+        counters = {
+            **self._counters,
+            **self._shadow.counters,
+            "waiting": float(len(self._pairs) + len(self._pairing)),
+            "models_refused": float(self._models.refused),
+            "challengers_refused": float(self._challengers.refused),
+            "challengers_suspended": float(self._shadow.suspended),
+        }
         beat = Heartbeat(process="inspector", at=time.time(), state=state, counters=counters, ok=bool(models))
         self._bus.send("recorder", beat)
 
@@ -256,7 +296,14 @@ def _frame(ring: Ring, ref: FrameRef) -> Frame:
 
 
 def _inspected(
-    pair: Pair, detector: Detector, detection: Detection, verdict: Verdict, refused: Reason | None, started_ns: int
+    pair: Pair,
+    detector: Detector,
+    detection: Detection,
+    verdict: Verdict,
+    serial: str | None,
+    refused: Reason | None,
+    unfit: str | None,
+    started_ns: int,
 ) -> Inspected:
     ticket, ref = pair.ticket, pair.frame
     decided_ns, decided_at = time.monotonic_ns(), time.time()
@@ -289,4 +336,7 @@ def _inspected(
         decided_at=decided_at,
         timings_ms={name: round(value, 3) for name, value in timings.items()},
         refused=refused,
+        serial=serial,
+        optics=dict(detection.optics.figures),
+        detail=unfit,
     )

@@ -12,7 +12,11 @@ from dataclasses import dataclass, field
 @dataclass
 class Lane:
     """``epoch`` is None until the camera confirmed it. ``quiet_at_ns``: no edge that the former line allowed can come later;
-    ``edges`` are those allowed since and not known to have come: {(epoch, count): no later than}."""
+    ``edges`` are those allowed since and not known to have come: {(epoch, count): no later than}.
+
+    ``pulse_ns`` is the length of a pulse on the camera's accept output, 0 without one. ``accepting`` is the exposure whose pulse
+    is commanded and not known to have begun; after ``output_off_ns`` the output is low.
+    """
 
     camera: str
     quiet_at_ns: int
@@ -23,6 +27,9 @@ class Lane:
     wants_arming: bool = True
     next_count: int = 1
     misses: int = 0
+    pulse_ns: int = 0
+    accepting: tuple[int, int] | None = None
+    output_off_ns: int = 0
     state: str = "waiting for the camera"
 
     @property
@@ -48,6 +55,20 @@ class Lane:
         """A frame was judged as this exposure. A lost frame proves nothing: it may have been noise, and the edge is to come."""
         if self.exact:
             self.edges.pop((epoch, count), None)
+
+    def accept(self, epoch: int, count: int) -> None:
+        """A pulse for this exposure is commanded."""
+        self.accepting = epoch, count
+
+    def accept_done(self, epoch: int, count: int, begun_ns: int | None) -> None:
+        """The pulse has begun, or never will."""
+        if self.accepting == (epoch, count):
+            self.accepting = None
+            self.output_off_ns = self.output_off_ns if begun_ns is None else begun_ns + self.pulse_ns
+
+    def signals(self, now_ns: int) -> bool:
+        """May the accept output be on, now or soon? It would be taken for the accept of a part that is exposed now."""
+        return self.accepting is not None or now_ns < self.output_off_ns
 
     def camera_ready(self) -> None:
         """The camera is open and not armed. It repeats this until it is, so a lost Arm is sent again."""
@@ -77,11 +98,15 @@ class Lane:
             self.state = "arming"
         return now_ns
 
-    def armed(self, epoch: int, exact: bool = True) -> bool:
-        """The camera confirmed an epoch; False if it is not the one asked for last."""
+    def armed(self, epoch: int, exact: bool = True, now_ns: int = 0) -> bool:
+        """The camera confirmed an epoch; False if it is not the one asked for last.
+
+        It signals no accept of a former epoch any more, but a pulse may just have begun.
+        """
         if epoch != self.asked_epoch:
             return False
         self.epoch, self.asked_epoch, self.next_count, self.misses = epoch, None, 1, 0
         self.exact = exact
+        self.accepting, self.output_off_ns = None, now_ns + self.pulse_ns
         self.state = "armed"
         return True

@@ -18,6 +18,8 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from cameras.messages import FaultReport
 from inspection.domain import Image, Reason, Verdict
 from inspection.messages import Inspected, NotInspected, OutputDone, Recorded, Ticket
+from inspection.records.numbers import passed_over
+from inspection.records.retention import count_images
 from inspection.records.tables import faults, images, inspections, lots, parts, triggers
 
 # Verdicts whose ticket has not come yet: the two travel on different sockets.
@@ -27,22 +29,46 @@ _RECENT_LIMIT = 512
 # Columns that only a verdict fills.
 _OF_VERDICT = (
     *("review_threshold", "fail_threshold", "model", "frame_id", "acquired_at", "late_verdict", "late_score"),
-    *("score", "p_value", "proposed_class"),
+    *("score", "p_value", "proposed_class", "optics", "detail"),
 )
 
 _STORED_IMAGES = select(images.c.seq, images.c.kind).where(images.c.seq.in_(bindparam("seqs", expanding=True)))
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is announced of an inspection."""
+
+    seq: int
+    trigger_id: int
+    serial: str
+    verdict: Verdict
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An inspection that is new, not announced again, and what it was made from."""
+
+    row: Row
+    ticket: Ticket
+    message: Inspected | None
+
+
 @dataclass
 class Effects:
-    """What a committed batch leads to: rows to announce, and frames to store or to release.
+    """What a committed batch leads to: rows to announce, and frames to store, with the verdict of their row, or to release.
 
-    ``unmatched`` counts verdicts of challengers that came before the ticket, or on a frame that nobody asked for.
+    ``deleted``: the SHA-256 of images whose files may go. ``late`` are verdicts that came late, with the ticket or trigger of
+    their part; ``unmatched`` counts those of challengers that came before the ticket, or on a frame that nobody asked for.
     """
 
-    recorded: list[tuple[int, int, Verdict, Reason | None]] = field(default_factory=list)
-    to_store: list[tuple[int, Inspected]] = field(default_factory=list)
+    recorded: list[Row] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
+    to_store: list[tuple[int, Verdict, Inspected]] = field(default_factory=list)
     to_release: list[Inspected] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    late: list[tuple[Any, Inspected]] = field(default_factory=list)
     unmatched: int = 0
 
 
@@ -50,15 +76,18 @@ class Ledger:
     """The recorder's memory of open triggers, and the writing of rows."""
 
     def __init__(self, connection: Connection) -> None:
-        self._seq = connection.execute(select(func.coalesce(func.max(inspections.c.seq), 0))).scalar_one()
+        lost = passed_over(connection)
+        self.seq = max(lost, connection.execute(select(func.coalesce(func.max(inspections.c.seq), 0))).scalar_one())
         self._fault_id = connection.execute(select(func.coalesce(func.max(faults.c.fault_id), 0))).scalar_one()
-        self.last_trigger_id = connection.execute(select(func.coalesce(func.max(triggers.c.trigger_id), 0))).scalar_one()
+        newest_trigger = connection.execute(select(func.coalesce(func.max(triggers.c.trigger_id), 0))).scalar_one()
+        self.last_trigger_id = max(lost, newest_trigger)
         self._line_epoch = 0
         self._early: OrderedDict[int, Inspected] = OrderedDict()
-        self._recent: OrderedDict[int, tuple[int, Verdict, Reason | None]] = OrderedDict()
+        self._recent: OrderedDict[int, Row] = OrderedDict()
         self._open: dict[int, Ticket | None] = {}
         self._new_triggers: list[dict[str, Any]] = []
         self._new_inspections: list[dict[str, Any]] = []
+        self._named: dict[int, str] = {}
         undecided = select(triggers.c.trigger_id).where(
             ~select(inspections.c.seq).where(inspections.c.trigger_id == triggers.c.trigger_id).exists()
         )
@@ -111,11 +140,13 @@ class Ledger:
             self.flush(connection)
             trigger = connection.execute(select(triggers).where(triggers.c.trigger_id == message.trigger_id)).one()
             if _decides(message, trigger.camera, trigger.camera_epoch, trigger.trigger_count):
-                connection.execute(
+                closed = connection.execute(
                     update(inspections)
                     .where(inspections.c.trigger_id == message.trigger_id, inspections.c.verdict == Verdict.NOT_INSPECTED)
                     .values(late_verdict=message.verdict, late_score=message.score)
                 )
+                if closed.rowcount:
+                    effects.late.append((trigger, message))
             effects.to_release.append(message)
         else:
             self._hold(message, effects)
@@ -175,6 +206,7 @@ class Ledger:
             rows.pop((key.seq, key.kind), None)
         if rows:
             connection.execute(insert(images), list(rows.values()))
+            count_images(connection, [(row["seq"], row["kind"], row["nbytes"]) for row in rows.values()], 1)
 
     # --- rows ---
 
@@ -183,10 +215,14 @@ class Ledger:
         if self._new_triggers:
             self._name_requests_once(connection)
             connection.execute(insert(triggers), self._new_triggers)
+        if self._named:
+            read = [{"key": trigger_id, "read": serial} for trigger_id, serial in self._named.items()]
+            of_trigger = triggers.c.trigger_id == bindparam("key")
+            connection.execute(update(triggers).where(of_trigger).values(serial=bindparam("read")), read)
         if self._new_inspections:
             self._count_attempts(connection)
             connection.execute(insert(inspections), self._new_inspections)
-        self._new_triggers, self._new_inspections = [], []
+        self._new_triggers, self._new_inspections, self._named = [], [], {}
 
     def _name_requests_once(self, connection: Connection) -> None:
         """A requester may give one name twice. Refused, its trigger would leave a gap, and all after it would wait for ever."""
@@ -242,15 +278,18 @@ class Ledger:
         """The one row of a trigger. ``reason`` makes it not_inspected; a message beside it is a verdict that came late or is
         refused.
         """
-        self._seq += 1
-        seq = self._seq
+        self.seq += 1
+        seq = self.seq
         verdict = Verdict.NOT_INSPECTED if reason is not None or message is None else message.verdict
         late = message is not None and reason is not None
+        serial = ticket.serial
+        if ticket.unnamed and message is not None and message.serial is not None:
+            serial = self._named[ticket.trigger_id] = message.serial
         row: dict[str, Any] = {
             "seq": seq,
             "trigger_id": ticket.trigger_id,
             "lot": ticket.lot,
-            "serial": ticket.serial,
+            "serial": serial,
             "product": ticket.product,
             "camera": ticket.camera,
             "verdict": verdict,
@@ -271,6 +310,8 @@ class Ledger:
                 "frame_id": message.frame.frame_id,
                 "acquired_at": _utc(message.acquired_at),
                 "timings_ms": message.timings_ms,
+                "optics": message.optics,
+                "detail": message.detail,
                 "late_verdict": message.verdict if late else None,
                 "late_score": message.score if late else None,
                 "score": None if late else message.score,
@@ -284,26 +325,30 @@ class Ledger:
         self._new_inspections.append(row)
         self._open.pop(ticket.trigger_id, None)
         if message is not None:
-            effects.to_store.append((seq, message))
-        self._announce(seq, ticket.trigger_id, verdict, reason, effects)
+            effects.to_store.append((seq, verdict, message))
+        announced = Row(seq, ticket.trigger_id, serial, verdict, reason)
+        effects.made.append(Made(announced, ticket, message))
+        if message is not None and reason is Reason.DEADLINE:
+            effects.late.append((ticket, message))
+        self._announce(announced, effects)
 
-    def _announce(self, seq: int, trigger_id: int, verdict: Verdict, reason: Reason | None, effects: Effects) -> None:
-        self._recent[trigger_id] = (seq, verdict, reason)
+    def _announce(self, row: Row, effects: Effects) -> None:
+        self._recent[row.trigger_id] = row
         while len(self._recent) > _RECENT_LIMIT:
             self._recent.popitem(last=False)
-        effects.recorded.append((seq, trigger_id, verdict, reason))
+        effects.recorded.append(row)
 
     def _announce_again(self, connection: Connection, trigger_id: int, effects: Effects) -> None:
         known = self._recent.get(trigger_id)
         if known is None:
             self.flush(connection)
             row = connection.execute(
-                select(inspections.c.seq, inspections.c.verdict, inspections.c.reason).where(
+                select(inspections.c.seq, inspections.c.serial, inspections.c.verdict, inspections.c.reason).where(
                     inspections.c.trigger_id == trigger_id
                 )
             ).one()
-            known = (row.seq, Verdict(row.verdict), Reason(row.reason) if row.reason else None)
-        effects.recorded.append((known[0], trigger_id, known[1], known[2]))
+            known = Row(row.seq, trigger_id, row.serial, Verdict(row.verdict), Reason(row.reason) if row.reason else None)
+        effects.recorded.append(known)
 
     def _hold(self, message: Inspected, effects: Effects) -> None:
         self._early[message.trigger_id] = message
@@ -318,7 +363,7 @@ class Ledger:
 
     def remember(self) -> dict[str, Any]:
         return {
-            "_seq": self._seq,
+            "seq": self.seq,
             "_fault_id": self._fault_id,
             "last_trigger_id": self.last_trigger_id,
             "_line_epoch": self._line_epoch,
@@ -327,6 +372,7 @@ class Ledger:
             "_open": self._open.copy(),
             "_new_triggers": [],
             "_new_inspections": [],
+            "_named": {},
         }
 
     def restore(self, memory: dict[str, Any]) -> None:
@@ -335,14 +381,15 @@ class Ledger:
 
 def recorded_messages(effects: Effects, durable_ns: int) -> Iterator[Recorded]:
     """What is to be announced of a committed batch."""
-    judged = dict(effects.to_store)
-    for seq, trigger_id, verdict, reason in effects.recorded:
-        message = judged.get(seq) if verdict is not Verdict.NOT_INSPECTED else None
+    judged = {seq: message for seq, _, message in effects.to_store}
+    for row in effects.recorded:
+        message = judged.get(row.seq) if row.verdict is not Verdict.NOT_INSPECTED else None
         yield Recorded(
-            seq=seq,
-            trigger_id=trigger_id,
-            verdict=verdict,
-            reason=reason,
+            seq=row.seq,
+            trigger_id=row.trigger_id,
+            serial=row.serial,
+            verdict=row.verdict,
+            reason=row.reason,
             durable_ns=durable_ns,
             score=message.score if message else None,
             model=message.model if message else None,

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass, field
 
+from cameras.beat import beat
 from cameras.bus import Bus
 from cameras.messages import (
+    Accept,
+    AcceptDone,
     Arm,
     CameraArmed,
     CameraLost,
@@ -23,10 +25,11 @@ from cameras.messages import (
     SoftwareTrigger,
     TriggerLost,
 )
-from inspection.config import Config
+from inspection.config import Config, ProductConfig
 from inspection.domain import LotState, Output, Reason, Verdict
 from inspection.errors import Unavailable
 from inspection.lane import Lane
+from inspection.logs import about
 from inspection.lookups import Lookups
 from inspection.messages import (
     InspectorStarted,
@@ -41,42 +44,24 @@ from inspection.messages import (
     TriggerAck,
     TriggerRequest,
 )
+from inspection.open_triggers import Open, State
 
 log = logging.getLogger(__name__)
 
 _HEARTBEAT_S = 0.5
 _IDLE_S = 0.05
 _HELLO_S = 1.0
-# A row that is not durable so long after the line gave up on the part is asked for again.
-_REPEAT_NS = 1_000_000_000
+# A row that is not durable so long after the line gave up on the part is asked for again, then after twice the time each, so
+# often doubled: a recorder that cannot keep up would otherwise get more to do the longer it takes, and never catch up.
+_REPEAT_NS, _DOUBLED_MOST = 1_000_000_000, 5
 # Misses in a row after which the camera is armed anew: it may be frozen without saying so.
 _MISSES = 3
 # A request that waited longer than this in the queue is for a part that is gone.
 _STALE_NS = 1_000_000_000
+# After the last deadline, a line that is to stop waits so long for rows.
+_FINISH_S = 2.0
 # Rows that wait for a recorder that is away. Past this, requests are left unanswered: the requester keeps and repeats them.
 _OPEN_LIMIT = 4_096
-
-
-@dataclass
-class _Open:
-    """A trigger whose row is not known to be durable. ``given_up`` holds why the line will not accept it any more."""
-
-    ticket: Ticket
-    reply_to: str
-    given_up: Reason | None = None
-    said_ns: int = 0
-
-
-@dataclass
-class _State:
-    """What the process knows; lost with it, and rebuilt from the recorder's answer."""
-
-    epoch: int
-    last_trigger_id: int | None = None
-    open: dict[int, _Open] = field(default_factory=dict)
-    requests: dict[str, int] = field(default_factory=dict)
-    frames: dict[tuple[str, int, int], int] = field(default_factory=dict)
-    outputs: deque[OutputDone] = field(default_factory=lambda: deque(maxlen=2_000))
 
 
 class LineProcess:
@@ -89,22 +74,34 @@ class LineProcess:
         now_ns = time.monotonic_ns()
         self._window_ns = int(config.line.expose_window_ms * 1e6)
         # The former line may have allowed edges until just now.
-        self._lanes = {camera.name: Lane(camera.name, now_ns + self._window_ns) for camera in config.cameras}
-        self._state = _State(epoch=now_ns)
+        self._lanes = {
+            camera.name: Lane(camera.name, now_ns + self._window_ns, pulse_ns=camera.pulse_ns) for camera in config.cameras
+        }
+        self._state = State(epoch=now_ns)
         self._waiting: deque[TriggerRequest] = deque()
         self._hello_at = 0.0
         self._heartbeat_at = 0.0
         self._counters = {"triggers": 0.0, "accepted": 0.0, "rejected": 0.0, "deadline_misses": 0.0, "unanswered": 0.0}
+        self._finish_by: float | None = None
         self.running = True
 
+    def finish(self) -> None:
+        """Number no more triggers, and end when those that are open have their rows, or should have them long since."""
+        longest_ms = max(product.deadline_ms for product in self._config.products)
+        self._finish_by = self._finish_by or time.monotonic() + longest_ms / 1000 + _FINISH_S
+
     def run(self) -> None:
-        while self.running:
+        while self.running and not self._finished():
+            beat()
             self._say_hello()
             for message in self._bus.receive(_IDLE_S if not self._state.open else 0.002):
                 self._handle(message)
             self._watch_deadlines()
             self._arm_cameras()
             self._beat()
+
+    def _finished(self) -> bool:
+        return self._finish_by is not None and (not self._state.open or time.monotonic() > self._finish_by)
 
     def _say_hello(self) -> None:
         """Until the recorder has told where the numbering goes on."""
@@ -126,10 +123,14 @@ class LineProcess:
                 self._camera_ready(message.camera)
             case CameraArmed():
                 lane = self._lanes.get(message.camera)
-                if lane is not None and lane.armed(message.camera_epoch, message.exact):
+                if lane is not None and lane.armed(message.camera_epoch, message.exact, time.monotonic_ns()):
                     log.info("camera %s is armed, epoch %d", message.camera, message.camera_epoch)
             case CameraLost():
                 self._camera_lost(message)
+            case AcceptDone():
+                lane = self._lanes.get(message.camera)
+                if lane is not None:
+                    lane.accept_done(message.camera_epoch, message.trigger_count, message.begun_ns)
             case RecorderState():
                 self._start(message)
             case RecorderStarted():
@@ -151,57 +152,38 @@ class LineProcess:
             return
         if request.passed and self._answer_from_records(request):
             return
-        if len(state.open) >= _OPEN_LIMIT:
+        if len(state.open) >= _OPEN_LIMIT or self._finish_by is not None:
             self._counters["unanswered"] += 1
             return
         now_ns = time.monotonic_ns()
-        # A requester whose clock is ahead must not move the deadline.
-        requested_ns = min(request.requested_ns, now_ns)
         lot = self._lookups.lot(request.lot)
-        refusal = self._refusal(request, lot, now_ns)
-        trigger_id = state.last_trigger_id + 1
-        state.last_trigger_id = trigger_id
-        expose_until_ns = now_ns + self._window_ns
-        camera_epoch, count = (None, None) if refusal else self._lanes[request.camera].expose(expose_until_ns)
         product = lot[1] if lot else None
         recipe = self._config.product(product) if product else None
-        ticket = Ticket(
-            trigger_id=trigger_id,
-            line_epoch=state.epoch,
-            request_id=request.request_id,
-            lot=request.lot,
-            serial=request.serial,
-            camera=request.camera,
-            product=product,
-            camera_epoch=camera_epoch,
-            trigger_count=count,
-            triggered_at=time.time() - (now_ns - requested_ns) / 1e9,
-            requested_ns=requested_ns,
-            issued_ns=now_ns,
-            expose_until_ns=expose_until_ns,
-            deadline_ms=recipe.deadline_ms if recipe else self._config.products[0].deadline_ms,
-        )
-        opened = _Open(ticket, request.reply_to)
-        state.open[trigger_id] = opened
-        state.requests[request.request_id] = trigger_id
+        refusal = self._refusal(request, lot, recipe, now_ns)
+        expose_until_ns = now_ns + self._window_ns
+        exposure = None if refusal else self._lanes[request.camera].expose(expose_until_ns)
+        deadline_ms = recipe.deadline_ms if recipe else self._config.products[0].deadline_ms
+        ticket = state.ticket(request, exposure, product, deadline_ms, now_ns, expose_until_ns)
+        opened = Open(ticket, request.reply_to)
+        state.add(opened)
         self._counters["triggers"] += 1
         self._bus.send("recorder", ticket)
         if refusal:
-            self._ack(request, trigger_id, None)
+            self._ack(request, ticket.trigger_id, None)
             self._give_up(opened, refusal)
             return
-        assert camera_epoch is not None
-        assert count is not None
-        state.frames[request.camera, camera_epoch, count] = trigger_id
+        assert exposure is not None
         self._bus.send("inspector", ticket)
         if self._config.camera(request.camera).software_triggered:
-            software = SoftwareTrigger(camera=request.camera, camera_epoch=camera_epoch, trigger_count=count)
+            software = SoftwareTrigger(camera=request.camera, camera_epoch=exposure[0], trigger_count=exposure[1])
             self._bus.send(f"camera@{request.camera}", software)
-            self._ack(request, trigger_id, None)
+            self._ack(request, ticket.trigger_id, None)
         else:
-            self._ack(request, trigger_id, expose_until_ns)
+            self._ack(request, ticket.trigger_id, expose_until_ns)
 
-    def _refusal(self, request: TriggerRequest, lot: tuple[LotState, str] | None, now_ns: int) -> Reason | None:
+    def _refusal(
+        self, request: TriggerRequest, lot: tuple[LotState, str] | None, recipe: ProductConfig | None, now_ns: int
+    ) -> Reason | None:
         """Why this part cannot be exposed, if so."""
         if request.passed or now_ns - request.requested_ns > _STALE_NS:
             return Reason.LINE_DOWN
@@ -209,12 +191,20 @@ class LineProcess:
             return Reason.UNKNOWN_LOT
         if lot[0] is not LotState.OPEN:
             return Reason.HELD_LOT if lot[0] is LotState.HELD else Reason.CLOSED_LOT
+        if request.serial is None and (recipe is None or recipe.serial_from != "code"):
+            return Reason.SERIAL_UNREAD
+        if self._lookups.challenge_due(request.lot, lot[1]):
+            return Reason.CHALLENGE_DUE
         lane = self._lanes.get(request.camera)
         if lane is None or not lane.ready:
             return Reason.DESYNC if lane is not None and lane.state.startswith("desync") else Reason.CAMERA_LOST
-        if len(self._state.open) >= self._config.line.max_open or lane.busy(now_ns):
+        if len(self._state.open) >= self._config.line.max_open or lane.busy(now_ns) or self._signals(lane, now_ns):
             return Reason.OVERLOAD
         return None
+
+    def _signals(self, lane: Lane, now_ns: int) -> bool:
+        """A pulse on the accept output is that of the part which was exposed last: may one still come, or be on?"""
+        return lane.pulse_ns > 0 and (lane.signals(now_ns) or any(self._state.of_camera(lane.camera)))
 
     def _ack(self, request: TriggerRequest, trigger_id: int, expose_until_ns: int | None) -> None:
         self._bus.send(
@@ -232,13 +222,15 @@ class LineProcess:
         try:
             known = self._lookups.request(request.request_id)
         except Unavailable as error:
-            log.error("request %s is left unanswered, it will be repeated: %s", request.request_id, error)
+            fields = {"lot": request.lot, "serial": request.serial, "camera": request.camera}
+            log.error("request %s is left unanswered, it will be repeated: %s", request.request_id, error, extra=fields)
             return True
         if known is None or known.verdict is None:
             return False
         command = OutputCommand(
             request_id=request.request_id,
             trigger_id=known.trigger_id,
+            serial=known.serial,
             output=known.output or Output.REJECT,
             verdict=known.verdict,
             reason=known.reason,
@@ -247,34 +239,36 @@ class LineProcess:
         self._bus.send(request.reply_to, command)
         return True
 
-    def _give_up(self, opened: _Open, reason: Reason) -> None:
+    def _give_up(self, opened: Open, reason: Reason, detail: str = "") -> None:
         """The part is rejected whatever comes; the recorder is asked for its row until it is durable."""
         if opened.given_up is None:
             opened.given_up = reason
+            ticket = opened.ticket
+            fields = about(ticket, camera=ticket.camera, product=ticket.product, kind=reason.value)
+            log.warning("the part is rejected, not inspected: %s", detail or reason.value, extra=fields)
         opened.said_ns = time.monotonic_ns()
         self._bus.send(
             "recorder", NotInspected(trigger_id=opened.ticket.trigger_id, reason=opened.given_up, decided_at=time.time())
         )
 
     def _recorded(self, recorded: Recorded) -> None:
-        opened = self._state.open.pop(recorded.trigger_id, None)
+        opened = self._state.pop(recorded.trigger_id)
         if opened is None:
             return
         ticket = opened.ticket
-        self._state.requests.pop(ticket.request_id, None)
         lane = self._lanes.get(ticket.camera)
-        if lane is not None and ticket.camera_epoch is not None and ticket.trigger_count is not None:
-            self._state.frames.pop((ticket.camera, ticket.camera_epoch, ticket.trigger_count), None)
-            if recorded.verdict is not Verdict.NOT_INSPECTED:
-                lane.misses = 0
-                lane.edge_came(ticket.camera_epoch, ticket.trigger_count)
+        judged = recorded.verdict is not Verdict.NOT_INSPECTED
+        if judged and lane is not None and ticket.camera_epoch is not None and ticket.trigger_count is not None:
+            lane.misses = 0
+            lane.edge_came(ticket.camera_epoch, ticket.trigger_count)
         in_time = time.monotonic_ns() - ticket.requested_ns <= ticket.deadline_ms * 1e6
-        accept = recorded.verdict is Verdict.PASS and opened.given_up is None and in_time
+        accept = recorded.verdict is Verdict.PASS and opened.given_up is None and in_time and self._signal_accept(ticket)
         output = Output.ACCEPT if accept else Output.REJECT
         self._counters["accepted" if accept else "rejected"] += 1
         command = OutputCommand(
             request_id=ticket.request_id,
             trigger_id=ticket.trigger_id,
+            serial=recorded.serial,
             output=output,
             verdict=recorded.verdict,
             reason=recorded.reason,
@@ -287,17 +281,34 @@ class LineProcess:
         self._state.outputs.append(done)
         self._bus.send("recorder", done)
 
+    def _signal_accept(self, ticket: Ticket) -> bool:
+        """Have the camera signal the accept, if it has an output for that; False if it cannot any more."""
+        lane = self._lanes.get(ticket.camera)
+        if lane is None or lane.pulse_ns == 0:
+            return True
+        epoch, count = ticket.camera_epoch, ticket.trigger_count
+        if epoch is not None and count is not None and epoch == lane.epoch:
+            until_ns = ticket.requested_ns + int(ticket.deadline_ms * 1e6)
+            accept = Accept(camera=ticket.camera, camera_epoch=epoch, trigger_count=count, until_ns=until_ns)
+            if self._bus.send(f"camera@{ticket.camera}", accept):
+                lane.accept(epoch, count)
+                return True
+        detail = f"trigger {ticket.trigger_id}, serial {ticket.serial}: the camera was armed anew since, or takes no messages"
+        self._fault("accept_not_given", detail, **about(ticket, camera=ticket.camera))
+        return False
+
     def _trigger_lost(self, message: TriggerLost) -> None:
         for count in message.trigger_counts:
             trigger_id = self._state.frames.get((message.camera, message.camera_epoch, count))
             if trigger_id is not None:
-                self._give_up(self._state.open[trigger_id], Reason(message.loss.value))
+                self._give_up(self._state.open[trigger_id], Reason(message.loss.value), message.detail)
 
     def _watch_deadlines(self) -> None:
         now_ns = time.monotonic_ns()
         for opened in list(self._state.open.values()):
             if opened.given_up is not None:
-                if now_ns - opened.said_ns > _REPEAT_NS:
+                if now_ns - opened.said_ns > _REPEAT_NS << min(opened.repeats, _DOUBLED_MOST):
+                    opened.repeats += 1
                     self._bus.send("recorder", opened.ticket)
                     self._give_up(opened, opened.given_up)
             elif now_ns - opened.ticket.requested_ns > opened.ticket.deadline_ms * 1e6:
@@ -309,7 +320,9 @@ class LineProcess:
                 lane.misses += 1
                 if lane.misses >= _MISSES:
                     self._fault(
-                        "deadline_misses", f"{_MISSES} verdicts in a row were late or missing; camera {lane.camera} is armed anew"
+                        "deadline_misses",
+                        f"{_MISSES} verdicts in a row were late or missing; camera {lane.camera} is armed anew",
+                        camera=lane.camera,
                     )
                     lane.rearm("arming after missed deadlines")
 
@@ -327,6 +340,7 @@ class LineProcess:
         """The recorder is new: what it had not committed is gone."""
         self._send_tickets("recorder")
         for opened in self._state.open.values():
+            opened.repeats = 0
             if opened.given_up is not None:
                 self._give_up(opened, opened.given_up)
         for done in self._state.outputs:
@@ -351,31 +365,31 @@ class LineProcess:
         if lane is None:
             return
         if lane.ready:
-            log.warning("camera %s is lost: %s", message.camera, message.detail)
+            log.warning("camera %s is lost: %s", message.camera, message.detail, extra={"camera": message.camera})
         lane.lost(f"lost: {message.detail}")
-        self._give_up_exposed(message.camera, Reason.CAMERA_LOST)
+        self._give_up_exposed(message.camera, Reason.CAMERA_LOST, message.detail)
 
     def _desync(self, message: Desync) -> None:
         lane = self._lanes.get(message.camera)
         if lane is None or lane.epoch != message.camera_epoch:
             return
-        log.warning("camera %s is out of step: %s", message.camera, message.detail)
         lane.rearm("desync")
-        self._give_up_exposed(message.camera, Reason.DESYNC)
-        self._fault("desync", message.detail)
+        self._give_up_exposed(message.camera, Reason.DESYNC, message.detail)
+        self._fault("desync", message.detail, camera=message.camera)
 
-    def _give_up_exposed(self, camera: str, reason: Reason) -> None:
-        for opened in self._state.open.values():
-            if opened.ticket.camera == camera and opened.ticket.camera_epoch is not None and opened.given_up is None:
-                self._give_up(opened, reason)
+    def _give_up_exposed(self, camera: str, reason: Reason, detail: str = "") -> None:
+        for opened in self._state.of_camera(camera):
+            self._give_up(opened, reason, detail)
 
     def _arm_cameras(self) -> None:
         for lane in self._lanes.values():
             epoch = lane.arming_due(time.monotonic_ns())
             if epoch is not None:
-                self._bus.send(f"camera@{lane.camera}", Arm(camera=lane.camera, camera_epoch=epoch))
+                arm = Arm(camera=lane.camera, camera_epoch=epoch, missed=lane.misses >= _MISSES)
+                self._bus.send(f"camera@{lane.camera}", arm)
 
-    def _fault(self, kind: str, detail: str) -> None:
+    def _fault(self, kind: str, detail: str, **fields: object) -> None:
+        log.warning("%s: %s", kind, detail, extra={"kind": kind, **fields})
         self._bus.send("recorder", FaultReport(at=time.time(), source="line", kind=kind, count=1, detail=detail))
 
     def _beat(self) -> None:
@@ -388,5 +402,5 @@ class LineProcess:
         ok = all(lane.ready for lane in self._lanes.values())
         heartbeat = Heartbeat(process="line", at=time.time(), state=states, counters=counters, ok=ok)
         self._bus.send("recorder", heartbeat)
-        if self._config.plc is not None and self._state.last_trigger_id is not None:
+        if self._config.plc is not None and self._state.last_trigger_id is not None and self._finish_by is None:
             self._bus.send("plc", heartbeat)  # the PLC is shown Online as long as triggers are numbered

@@ -21,6 +21,7 @@ class RecordedRequest:
     """What the records know of a request that was numbered before."""
 
     trigger_id: int
+    serial: str
     verdict: Verdict | None
     reason: Reason | None
     output: Output | None
@@ -29,13 +30,14 @@ class RecordedRequest:
 @dataclass
 class Lookups:
     """What the line reads from the records: (state, product) of a lot, and a request that was numbered already (Unavailable
-    while the records cannot be read)."""
+    while the records cannot be read). ``challenge_due``: does a part of this lot and product have to wait for a challenge?"""
 
     lot: Callable[[str], tuple[LotState, str] | None]
     request: Callable[[str], RecordedRequest | None]
+    challenge_due: Callable[[str, str], bool]
 
 
-def lookups(engine: Engine) -> Lookups:
+def lookups(engine: Engine, challenge_due: Callable[[str, str], bool]) -> Lookups:
     """What the line reads: lots and requests. While the database cannot be read, lots are answered from memory."""
     remembered: dict[str, tuple[LotState, str]] = {}
 
@@ -54,7 +56,7 @@ def lookups(engine: Engine) -> Lookups:
         return remembered[name]
 
     def request(request_id: str) -> RecordedRequest | None:
-        columns = (triggers.c.trigger_id, inspections.c.verdict, inspections.c.reason, inspections.c.output)
+        columns = (triggers.c.trigger_id, triggers.c.serial, inspections.c.verdict, inspections.c.reason, inspections.c.output)
         statement = (
             select(*columns)
             .outerjoin(inspections, inspections.c.trigger_id == triggers.c.trigger_id)
@@ -69,9 +71,10 @@ def lookups(engine: Engine) -> Lookups:
             return None
         return RecordedRequest(
             trigger_id=row.trigger_id,
+            serial=row.serial,
             verdict=Verdict(row.verdict) if row.verdict else None,
             reason=Reason(row.reason) if row.reason else None,
             output=Output(row.output) if row.output else None,
         )
 
-    return Lookups(lot=lot, request=request)
+    return Lookups(lot=lot, request=request, challenge_due=challenge_due)

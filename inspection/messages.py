@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from cameras.messages import (
+    AcceptDone,
     CameraArmed,
     CameraLost,
     CameraReady,
@@ -34,11 +35,12 @@ class TriggerRequest(Message, frozen=True):
     """PLC to line: a part arrived. The requester keeps it until an OutputCommand answers, and sends it again with ``passed``
     when none came in time: the part is gone then, and only its record is asked for. ``request_id`` makes that idempotent.
     For one camera, requests are serial: the edge of one part is raised, or given up, before the next part is asked for.
+    ``serial`` is None if the code on the part is to tell it, for products with ``serial_from = "code"``.
     """
 
     request_id: Name
     lot: Name
-    serial: Name
+    serial: Name | None
     camera: Name
     reply_to: Inbox
     requested_ns: int
@@ -58,11 +60,13 @@ class TriggerAck(Message, frozen=True):
 
 class OutputCommand(Message, frozen=True):
     """Line to PLC: what to do with the part, once its row is durable, ``durable_ms`` after the request. Without it the part is
-    rejected. ``score`` and ``model`` are None where nothing was judged, or the row was announced again.
+    rejected. ``serial`` is that of the row. ``score`` and ``model`` are None where nothing was judged, or the row was announced
+    again.
     """
 
     request_id: str
     trigger_id: int
+    serial: str
     output: Output
     verdict: Verdict
     reason: Reason | None
@@ -73,7 +77,9 @@ class OutputCommand(Message, frozen=True):
 
 class Ticket(Message, frozen=True):
     """Line to recorder and inspector: one trigger. ``camera_epoch`` and ``trigger_count`` name the only frame that may decide it;
-    None: the camera was not triggered. ``line_epoch`` tells one life of the line process from the next."""
+    None: the camera was not triggered. ``line_epoch`` tells one life of the line process from the next. ``unnamed``: the request
+    named no serial, and a provisional one stands for it.
+    """
 
     trigger_id: int
     line_epoch: int
@@ -89,6 +95,7 @@ class Ticket(Message, frozen=True):
     issued_ns: int
     expose_until_ns: int
     deadline_ms: float
+    unnamed: bool = False
 
 
 class NotInspected(Message, frozen=True):
@@ -148,7 +155,8 @@ class Inspected(Message, frozen=True):
 
     ``map_f16`` holds map_height × map_width float16 raw scores, row by row. ``proposed_class`` is that of the labelled defects
     which the part is most like, for the verdicts ``review`` and ``fail`` of a model that has classes. ``refused``: why the
-    verdict is not applied although it came in time; the part is not inspected.
+    verdict is not applied although it came in time; the part is not inspected, and ``detail`` may say more. ``serial`` is what
+    the code on the part says, for an unnamed ticket. ``optics`` are the figures of ``inspection.optics``.
     """
 
     trigger_id: int
@@ -168,6 +176,9 @@ class Inspected(Message, frozen=True):
     decided_at: float
     timings_ms: dict[str, float]
     refused: Reason | None = None
+    serial: str | None = None
+    optics: dict[str, float] | None = None
+    detail: str | None = None
 
 
 class ShadowInspected(Message, frozen=True):
@@ -195,6 +206,7 @@ class Recorded(Message, frozen=True):
 
     seq: int
     trigger_id: int
+    serial: str
     verdict: Verdict
     reason: Reason | None
     durable_ns: int
@@ -207,6 +219,7 @@ LineMessage = (
     | CameraReady
     | CameraArmed
     | CameraLost
+    | AcceptDone
     | TriggerLost
     | Desync
     | Recorded

@@ -1,4 +1,4 @@
-"""Frames → PNG at the speed of a line: differences to the left neighbour, compressed by Intel's ISA-L.
+"""Frames → PNG and back. Writing at the speed of a line: differences to the left neighbour, compressed by Intel's ISA-L.
 
 Sensor noise repeats nothing, so what a better filter and a long search would save is little, and the time that they take is
 taken from inference on the same cores (`station bench images`). Format: W3C, "Portable Network Graphics (PNG) Specification",
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 
+import cv2
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SUB = 1
 """The filter: each byte less that of the pixel to its left."""
 _LEVEL = 1
+_HEADER_BYTES = 33
+MOST_PIXELS = 2**28
 _COLOUR_TYPES = {1: 0, 3: 2, 4: 6}
 """Gray, RGB and RGB with opacity, by channels."""
 
@@ -36,6 +39,22 @@ def encode_png(pixels: NDArray[np.generic]) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, _COLOUR_TYPES[channels], 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", isal_zlib.compress(filtered, _LEVEL)), (b"IEND", b""))
     return _SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def decode_png(data: bytes) -> NDArray[np.integer | np.floating] | None:
+    """The pixels as OpenCV gives them, blue first; None if the bytes are no PNG, or promise more pixels than a camera has.
+
+    The promise is looked at first: a few hundred bytes can say that they are gigabytes.
+    """
+    if len(data) < _HEADER_BYTES or not data.startswith(_SIGNATURE) or data[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    if not 0 < width * height <= MOST_PIXELS:
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

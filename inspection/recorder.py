@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import zmq
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from cameras.beat import beat
 from cameras.bus import Bus
 from cameras.messages import FaultReport, Heartbeat
 from cameras.ring import SlotState
+from inspection.clock import ClockWatch
 from inspection.commands import Command, Refused, execute
 from inspection.domain import Image
+from inspection.errors import RecordsLost
+from inspection.housekeeping import Housekeeper
 from inspection.ledger import Effects, Ledger, recorded_messages
+from inspection.logs import about
 from inspection.messages import (
     Inspected,
     LineStarted,
@@ -33,15 +40,30 @@ from inspection.messages import (
     ShadowInspected,
     Ticket,
 )
+from inspection.records.damage import WAY_OUT, OpenFiles, damage, file_of
+from inspection.records.noted import Noted, note
+from inspection.records.retention import mark_deleted
 from inspection.records.shadows import shadow_inspected
+from inspection.records.starting_check import found_at_start
+from inspection.records.unstored_images import unstored_images
+from inspection.retention import Deletion
 from inspection.rings import Orphans, Rings
+from inspection.status import heard, write_status
 from inspection.storer import Storer
+from inspection.tally import Tally
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _IDLE_S = 0.05
 _STATUS_S = 1.0
 _RETRY_S = 0.2
+# At the end: the inbox is empty if nothing came for so long, and is not waited for longer.
+_LAST_S, _LAST_MOST_S = 0.1, 2.0
+# Images that may have waited for a recorder that was killed: as many as all rings together hold.
+_UNSTORED_MOST = 2_048
+_COMMANDS = msgspec.json.Decoder(Command)
 # What the database says of a message that contradicts the records, or whose numbers and times no column holds.
 _REFUSALS = (SQLAlchemyError, OverflowError, ValueError)
 
@@ -53,67 +75,118 @@ class _Work:
     messages: list[Any] = field(default_factory=list)
     faults: list[FaultReport] = field(default_factory=list)
     stored: list[tuple[int, Image]] = field(default_factory=list)
+    deletions: list[Deletion] = field(default_factory=list)
 
     def split(self) -> list[_Work]:
         return [
             *(_Work(messages=[message]) for message in self.messages),
             *(_Work(faults=[fault]) for fault in self.faults),
             *(_Work(stored=[image]) for image in self.stored),
+            *(_Work(deletions=[deletion]) for deletion in self.deletions),
         ]
 
 
 class RecorderProcess:
-    """``commands`` is the address where the web process asks; ``status_path`` the file that tells how the processes are."""
+    """``commands`` is the address where the web process asks; ``status_path`` the file that tells how the processes are. In
+    ``data_dir`` is noted how far the numbers came.
+    """
 
-    def __init__(self, engine: Engine, bus: Bus, storer: Storer, rings: Rings, commands: str, status_path: Path) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        bus: Bus,
+        storer: Storer,
+        housekeeper: Housekeeper,
+        rings: Rings,
+        commands: str,
+        status_path: Path,
+        data_dir: Path,
+    ) -> None:
         self._engine = engine
         self._bus = bus
         self._storer = storer
+        self._housekeeper = housekeeper
         self._rings = rings
         self._status_path = status_path
+        self._data_dir = data_dir
+        self._noted = Noted()
         self._processes: dict[str, dict[str, Any]] = {}
         self._status_at = 0.0
-        self._command_decoder = msgspec.json.Decoder(Command)
+        try:
+            with engine.begin() as connection:
+                self._ledger = Ledger(connection)
+                storer.faults.extend(_fault(kind, detail) for kind, detail in found_at_start(connection, storer.images))
+                self._report_unstored(connection)
+        except SQLAlchemyError as error:
+            found = damage(error)
+            if found is None:
+                raise
+            raise RecordsLost(f"the database is damaged: {found}; {WAY_OUT}") from error
+        self._clock = ClockWatch()
+        file = file_of(engine)
+        self._files = OpenFiles(file) if file is not None else None
         self._commands: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.REP)
         self._commands.bind(commands)
-        with engine.begin() as connection:
-            self._ledger = Ledger(connection)
         self._counters = {"rows": 0.0, "commits": 0.0, "failed_commits": 0.0, "shadow_unmatched": 0.0}
+        self._tally = Tally()
         self.running = True
 
     def run(self) -> None:
+        """RecordsLost when nothing can be recorded any more; what was not announced by then never will be."""
         orphans = Orphans(self._rings, SlotState.STORING)
         self._bus.send("line", RecorderStarted(at=time.time()))
-        while self.running:
-            # What the storer has done waits for the next messages: a transaction of its own would be one more sync.
-            self._bus.wait(_IDLE_S, self._commands)
-            batch = list(self._bus.receive(0))
+        try:
+            while self.running:
+                # A storer that is stuck holds every frame, and the station with them.
+                if not self._storer.stuck:
+                    beat()
+                # What the storer has done waits for the next messages: a transaction of its own would be one more sync.
+                self._bus.wait(_IDLE_S, self._commands)
+                batch = list(self._bus.receive(0))
+                self._record(batch)
+                self._serve_command()
+                for orphan in orphans.free():
+                    self._storer.faults.append(_fault("image_lost", f"no message came for {orphan}"))
+                if (stepped := self._clock.stepped()) is not None:
+                    self._storer.faults.append(_fault("clock_stepped", stepped))
+                self._write_status()
+            self._record_last()
+        finally:
+            self._storer.close()
+            self._housekeeper.close()
+            self._commands.close(linger=200)
+
+    def _record_last(self) -> None:
+        """What the others said last, and the images that wait to be stored."""
+        until = time.monotonic() + _LAST_MOST_S
+        while time.monotonic() < until and (batch := list(self._bus.receive(_LAST_S))):
             self._record(batch)
-            self._serve_command()
-            for orphan in orphans.free():
-                self._storer.faults.append(_fault("image_lost", f"no message came for {orphan}"))
-            self._write_status()
         self._storer.close()
         self._record([])
-        self._commands.close(linger=200)
+
+    def _report_unstored(self, connection: Connection) -> None:
+        """Images that the former recorder was to store when it ended: nobody else knows of them."""
+        lost = [seq for seq, verdict in unstored_images(connection, _UNSTORED_MOST) if self._storer.keeps(seq, verdict)]
+        if lost:
+            numbers = ", ".join(map(str, lost))
+            detail = f"the recorder ended before it had recorded the images of inspections {numbers}"
+            self._storer.faults.append(
+                FaultReport(at=time.time(), source="recorder", kind="image_lost", count=len(lost), detail=detail)
+            )
 
     def _record(self, batch: list[Any]) -> None:
         """Commit a batch and announce it; nothing is announced before it is durable."""
         work = _Work()
         for message in batch:
             if isinstance(message, Heartbeat):
-                self._processes[message.process] = {
-                    "at": message.at,
-                    "state": message.state,
-                    "ok": message.ok,
-                    "counters": message.counters,
-                }
+                self._processes[message.process] = heard(message)
             elif isinstance(message, FaultReport):
                 work.faults.append(message)
             else:
                 work.messages.append(message)
-        work.stored = [self._storer.stored.popleft() for _ in range(len(self._storer.stored))]
-        work.faults += [self._storer.faults.popleft() for _ in range(len(self._storer.faults))]
+        work.stored = _emptied(self._storer.stored)
+        work.deletions = _emptied(self._housekeeper.proposed)
+        work.faults += _emptied(self._storer.faults) + _emptied(self._housekeeper.faults)
         try:
             self._commit(work)
         except _REFUSALS:
@@ -125,8 +198,11 @@ class RecorderProcess:
         try:
             self._commit(work)
         except _REFUSALS as error:
-            log.exception("refused by the database: %r", work)
-            self._commit(_Work(faults=[_fault("refused_message", f"{work}: {error}")]))
+            log.exception("refused by the database", extra=_fields(work))
+            try:
+                self._commit(_Work(faults=[_fault("refused_message", f"{work}: {error}")]))
+            except _REFUSALS as other:
+                raise RecordsLost(f"the database refuses whatever comes: {other}; {WAY_OUT}") from other
             for message in work.messages:
                 verdict = message if isinstance(message, Inspected) else None
                 if isinstance(message, Ticket):
@@ -139,25 +215,55 @@ class RecorderProcess:
 
     def _commit(self, work: _Work) -> None:
         """One transaction, tried again until the disk takes it; any other error means that it contradicts what is recorded."""
-        if not (work.messages or work.faults or work.stored):
+        if not (work.messages or work.faults or work.stored or work.deletions):
             return
         while True:
+            beat()
             memory = self._ledger.remember()
             effects = Effects()
+            began_ns = time.monotonic_ns()
             try:
                 with self._engine.begin() as connection:
                     self._apply(connection, work, effects)
+                self._check_files()
                 break
             except _REFUSALS as error:
                 self._ledger.restore(memory)
+                if (lost := self._lost(error)) is not None:
+                    raise lost from error
                 if not isinstance(error, OperationalError):
                     raise
                 self._counters["failed_commits"] += 1
+                self._housekeeper.reserve.give_up()
                 log.error("commit failed, trying again: %s", error)
                 self._write_status(f"cannot write: {error.__cause__ or error}")
                 time.sleep(_RETRY_S)
+        durable_ns = time.monotonic_ns()
         self._counters["commits"] += 1
-        self._announce(work.messages, effects)
+        if work.deletions:
+            self._housekeeper.recorded(effects.deleted)
+        self._announce(work.messages, effects, durable_ns)
+        for part, message in effects.late:
+            log.warning(
+                "the verdict %s came late, and decides nothing", message.verdict.value, extra=about(part, model=message.model)
+            )
+        self._tally.committed(effects, durable_ns, (durable_ns - began_ns) / 1e9)
+        self._tally.reported(work.faults)
+        self._tally.stored(work.stored)
+
+    def _check_files(self) -> None:
+        if self._files is not None:
+            self._files.check()
+
+    def _lost(self, error: Exception) -> RecordsLost | None:
+        """What is to be done, if this error is neither the message's nor one that passes."""
+        if (found := damage(error)) is not None:
+            return RecordsLost(f"the database is damaged: {found}; {WAY_OUT}")
+        try:
+            self._check_files()
+        except RecordsLost as lost:
+            return lost
+        return None
 
     def _apply(self, connection: Connection, work: _Work, effects: Effects) -> None:
         for message in work.messages:
@@ -181,9 +287,10 @@ class RecorderProcess:
             self._ledger.faults(connection, work.faults)
         if work.stored:
             self._ledger.images(connection, work.stored)
+        for deletion in work.deletions:
+            effects.deleted += mark_deleted(connection, deletion.seqs, deletion.rule, datetime.now(UTC))
 
-    def _announce(self, batch: list[Any], effects: Effects) -> None:
-        durable_ns = time.monotonic_ns()
+    def _announce(self, batch: list[Any], effects: Effects, durable_ns: int) -> None:
         for recorded in recorded_messages(effects, durable_ns):
             self._bus.send("line", recorded)
         for message in batch:
@@ -192,25 +299,37 @@ class RecorderProcess:
                 self._bus.send("line", state)
         self._counters["rows"] += len(effects.recorded)
         self._counters["shadow_unmatched"] += effects.unmatched
-        for seq, message in effects.to_store:
-            self._storer.store(seq, message)
+        fields = {made.row.seq: about(made.ticket, serial=made.row.serial) for made in effects.made}
+        for seq, verdict, message in effects.to_store:
+            self._storer.store(seq, verdict, message, fields[seq])
         for message in effects.to_release:
             self._storer.release(message)
 
     def _serve_command(self) -> None:
         while self._commands.poll(0):
-            raw = self._commands.recv()
+            # All parts of it: with one left the socket would take no reply.
+            reply, refusal = reply_to(b"".join(self._commands.recv_multipart()), self._engine)
+            lost: RecordsLost | None = None
             try:
-                with self._engine.begin() as connection:
-                    reply: msgspec.Struct = execute(connection, self._command_decoder.decode(raw))
-            except msgspec.DecodeError as error:
-                reply = Refused(code="invalid_request", detail=f"the command is not understood: {error}")
-            except SQLAlchemyError as error:
-                log.exception("command failed")
-                reply = Refused(
-                    code="unavailable", detail=f"the database cannot be written: {error.__cause__ or error}; try again"
-                )
+                lost = self._lost(refusal) if refusal is not None else None
+                self._check_files()
+            except RecordsLost as error:
+                lost = error
+            if lost is not None:
+                reply = Refused(code="unavailable", detail=str(lost))
             self._commands.send(msgspec.json.encode(reply))
+            if lost is not None:
+                raise lost
+
+    def _note_numbers(self) -> None:
+        noted = Noted(self._ledger.seq, self._ledger.last_trigger_id)
+        if noted == self._noted:
+            return
+        try:
+            note(self._data_dir, noted)
+            self._noted = noted
+        except OSError as error:
+            log.error("how far the numbers came is not noted: %s", error)
 
     def _write_status(self, trouble: str | None = None) -> None:
         now = time.monotonic()
@@ -221,20 +340,45 @@ class RecorderProcess:
             **self._counters,
             "open_triggers": float(self._ledger.open_triggers),
             "images_waiting": float(self._storer.waiting),
+            "images_without_room": float(self._storer.without_room),
+            "files_deleted": float(self._housekeeper.deleted),
         }
-        self._processes["recorder"] = {
-            "at": time.time(),
-            "state": trouble or "recording",
-            "ok": trouble is None,
-            "counters": counters,
-        }
-        fresh = self._status_path.with_suffix(".new")
-        try:
-            fresh.write_bytes(msgspec.json.encode({"processes": self._processes}))
-            fresh.replace(self._status_path)
-        except OSError as error:
-            log.error("status not written: %s", error)
+        state = trouble or "recording"
+        beat = Heartbeat(process="recorder", at=time.time(), state=state, ok=trouble is None, counters=counters)
+        self._processes["recorder"] = heard(beat)
+        write_status(self._status_path, self._processes, self._tally.as_dict())
+        if trouble is None:
+            self._note_numbers()
+
+
+def _emptied(waiting: deque[T]) -> list[T]:
+    """What waits now; what is added meanwhile waits for the next time."""
+    return [waiting.popleft() for _ in range(len(waiting))]
+
+
+def _fields(work: _Work) -> dict[str, object]:
+    """What log lines about a single message tell of its part."""
+    (message,) = work.messages or (None,)
+    if isinstance(message, Ticket):
+        return about(message)
+    trigger_id = getattr(message, "trigger_id", None)
+    return {} if trigger_id is None else {"trigger_id": trigger_id}
+
+
+def reply_to(raw: bytes, engine: Engine) -> tuple[msgspec.Struct, SQLAlchemyError | None]:
+    """Execute one command in a transaction of its own; the reply to it, whatever came, and what the database had against it."""
+    try:
+        command = _COMMANDS.decode(raw)
+        with engine.begin() as connection:
+            return execute(connection, command), None
+    except (msgspec.DecodeError, RecursionError) as error:
+        return Refused(code="invalid_request", detail=f"the command is not understood: {error}"), None
+    except SQLAlchemyError as error:
+        log.exception("command failed")
+        detail = f"the database cannot be written: {error.__cause__ or error}; try again"
+        return Refused(code="unavailable", detail=detail), error
 
 
 def _fault(kind: str, detail: str) -> FaultReport:
+    log.warning("%s: %s", kind, detail, extra={"kind": kind})
     return FaultReport(at=time.time(), source="recorder", kind=kind, count=1, detail=detail)

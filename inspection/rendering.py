@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cameras.frame import PixelFormat
 from inspection.errors import StationError
+from inspection.png import decode_png
 
 Pixels = NDArray[np.uint8]
 
@@ -57,7 +58,7 @@ def thumbnail(pixels: Pixels) -> Pixels:
 
 def decode_map(data: bytes) -> NDArray[np.uint16]:
     """The values of a stored map, (height, width) uint16; StationError if the bytes are no map."""
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    values = decode_png(data)
     if values is None or values.dtype != np.uint16 or values.ndim != 2:
         raise StationError("the stored map cannot be decoded; its file is damaged")
     return values.astype(np.uint16, copy=False)

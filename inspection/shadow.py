@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from cameras.frame import Frame
 from cameras.messages import FrameRef
 from inspection.detector import Detector
+from inspection.logs import about
 from inspection.messages import ShadowInspected, Ticket
 from inspection.verdict import decide
 
@@ -54,6 +55,11 @@ class Shadow:
         """Does a frame wait?"""
         return bool(self._waiting)
 
+    @property
+    def suspended(self) -> int:
+        """Challengers for which there was no time, and which were not started again."""
+        return sum(self._challenger(product) is detector for product, detector in self._suspended.items())
+
     def copy(self, ticket: Ticket, ref: FrameRef, frame: Frame) -> Copy | None:
         """A copy of a frame, if its product has a challenger and there is room for it. Raises nothing: the part comes first."""
         product = ticket.product or ""
@@ -67,7 +73,7 @@ class Shadow:
             copied = replace(frame, pixels=frame.pixels.copy())
             return Copy(ticket.trigger_id, product, ref, copied, ticket.deadline_ms, spare_ms)
         except Exception:  # such as no memory for it
-            log.exception("trigger %d could not be copied for the challenger", ticket.trigger_id)
+            log.exception("trigger %d could not be copied for the challenger", ticket.trigger_id, extra=about(ticket))
             self.counters["shadow_errors"] += 1
             return None
 
@@ -88,7 +94,8 @@ class Shadow:
             score = detector.inspect(waiting.frame).score
             verdict = decide(score, detector.review_threshold, detector.fail_threshold)
         except Exception:  # whatever is wrong with a challenger, the line goes on
-            log.exception("the challenger could not judge trigger %d", waiting.trigger_id)
+            fields = {"trigger_id": waiting.trigger_id, "product": waiting.product, "model": detector.digest}
+            log.exception("the challenger could not judge trigger %d", waiting.trigger_id, extra=fields)
             self.counters["shadow_errors"] += 1
             return None
         inspect_ms = (time.perf_counter() - started) * 1e3

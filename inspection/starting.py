@@ -30,16 +30,10 @@ def running_station(config: Config, config_path: Path) -> Iterator[subprocess.Po
     StationError if the station does not start.
     """
     config.status_path.unlink(missing_ok=True)
-    # A session of its own: Ctrl-C is for this program, which stops the station when the parts in flight have their rows.
-    station = subprocess.Popen(
-        [sys.executable, "-m", "inspection", "run", str(config_path)],
-        start_new_session=True,
-        preexec_fn=end_with_parent,
-        stdout=sys.stderr,
-    )
+    station = start_manager(config_path)
     try:
         until = time.monotonic() + _START_S
-        while not _ready(config):
+        while not ready(config):
             if time.monotonic() > until or station.poll() is not None:
                 raise StationError(f"the line did not start; see the files in {config.log_dir}")
             time.sleep(0.1)
@@ -47,6 +41,18 @@ def running_station(config: Config, config_path: Path) -> Iterator[subprocess.Po
     finally:
         station.send_signal(signal.SIGTERM)
         station.wait(_STOP_S)
+
+
+def start_manager(config_path: Path) -> subprocess.Popen[bytes]:
+    """`station run` in a session of its own: Ctrl-C is for this program, which stops the station when the parts in flight have
+    their rows.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "inspection", "run", str(config_path)],
+        start_new_session=True,
+        preexec_fn=end_with_parent,
+        stdout=sys.stderr,
+    )
 
 
 def open_lots(config: Config, lots: Iterable[str], product: str) -> None:
@@ -77,7 +83,7 @@ def free_port(wanted: int) -> int:
     raise StationError("no port is free on 127.0.0.1")
 
 
-def _ready(config: Config) -> bool:
+def ready(config: Config) -> bool:
     """The recorder writes down how the processes are: the cameras are armed, and models are in service."""
     try:
         processes = msgspec.json.decode(config.status_path.read_bytes())["processes"]

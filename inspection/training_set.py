@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
-from sqlalchemy import Connection, and_, exists, select
+from sqlalchemy import Connection, and_, select
 
 from inspection.domain import MIN_IMAGES, OK, ImageKind, Member, Side, Source, Verdict
 from inspection.errors import Conflict
 from inspection.images import ImageStore
-from inspection.records.labels import boxes, valid_label_ids
-from inspection.records.tables import golden_images, images, imported_images, inspections, labels
+from inspection.records.labels import boxes, is_labelled, region_as_json, valid_label_ids
+from inspection.records.tables import challenges, golden_images, images, imported_images, inspections, labels, lots
 
 STEADY_IMAGES = 30
 """From so many good images on, thresholds are steady."""
@@ -27,6 +27,28 @@ MAX_PASSES = 2_000
 """Passed parts that nobody labelled, the newest first: a training thins good images out anyway."""
 VALIDATION_SHARE = 0.2
 _FOLDER = "folder:"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a person does not want in a training set, though it could be."""
+
+    labels: frozenset[str] = frozenset()
+    lots: frozenset[str] = frozenset()
+    sources: frozenset[Source] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.labels or self.lots or self.sources)
+
+    def takes(self, member: Member) -> bool:
+        return member.label in self.labels or member.lot in self.lots or member.source in self.sources
+
+    def in_words(self) -> str:
+        names = (("label", self.labels), ("lot", self.lots), ("source", self.sources))
+        return "; ".join(f"{word} {', '.join(sorted(chosen))}" for word, chosen in names if chosen)
+
+
+NOTHING = LeftOut()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +64,10 @@ class Draft:
     document: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        content = {"product": self.product, "members": msgspec.to_builtins(self.members)}
+        members = [
+            {**msgspec.to_builtins(member), "regions": [region_as_json(box) for box in member.regions]} for member in self.members
+        ]
+        content = {"product": self.product, "members": members}
         written = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         object.__setattr__(self, "document", written)
 
@@ -58,11 +83,12 @@ class Draft:
         return hashlib.sha256(self.document.encode()).hexdigest()
 
 
-def draft(connection: Connection, product: str) -> Draft:
-    """Everything that the station knows of a product and a model may learn from.
+def draft(connection: Connection, product: str, left_out: LeftOut = NOTHING) -> Draft:
+    """Everything that the station knows of a product and a model may learn from, but for what a person leaves out.
 
     Good: frames labelled ``ok``, the newest passed ones without a label, and imported images. Rejects: frames labelled with a
-    class of defects. Golden images are left out, since a gate asks for them; so are images whose labels contradict each other.
+    class of defects. Golden images are left out, since a gate asks for them, and frames of golden parts, since a challenge does;
+    so are images whose labels contradict each other.
     """
     found = [*_labelled(connection, product), *_passed(connection, product), *_imported(connection, product)]
     golden = set(connection.execute(select(golden_images.c.sha256).where(golden_images.c.product == product)).scalars())
@@ -84,8 +110,12 @@ def draft(connection: Connection, product: str) -> Draft:
         names = ", ".join(sorted(said[sha256].name for sha256 in contradicted))
         warnings.append(f"{len(contradicted)} images are left out, whose labels contradict each other: {names}; label them again")
     members = [member for sha256, member in sorted(said.items()) if sha256 not in contradicted]
-    sides = split({member.lot for member in members})
+    sides = split({member.lot for member in members}, _first_lot(connection, product))
     members = [replace(member, side=sides[member.lot]) for member in members]
+    if left_out:
+        kept = [member for member in members if not left_out.takes(member)]
+        warnings.append(f"{len(members) - len(kept)} images are left out as asked: {left_out.in_words()}")
+        members = kept
     return Draft(product, tuple(members), (*warnings, *_advice(members)))
 
 
@@ -115,12 +145,13 @@ def checked(draft: Draft, store: ImageStore) -> Draft:
     return Draft(draft.product, members, warnings)
 
 
-def split(lots: Iterable[str]) -> dict[str, Side]:
-    """Which lots are learned from. A lot's side follows from its name alone, so that it stays the same in every later set.
+def split(names: Iterable[str], first: str | None = None) -> dict[str, Side]:
+    """Which lots are learned from. A lot's side stays the same in every later set: it follows from its name, but for the
+    ``first`` lot of a product, without which a new station might have nothing to learn from.
 
     Imported images are learned from.
     """
-    return {lot: Side.VALIDATION if _is_kept(lot) else Side.TRAIN for lot in lots}
+    return {lot: Side.VALIDATION if lot != first and _is_kept(lot) else Side.TRAIN for lot in names}
 
 
 def pseudo_lot(folder: str) -> str:
@@ -144,15 +175,31 @@ def _is_kept(lot: str) -> bool:
     return number / 2**64 < VALIDATION_SHARE
 
 
+def _first_lot(connection: Connection, product: str) -> str | None:
+    """The lot that was opened first of those with parts, challenges aside."""
+    lot = lots.c.lot
+    inspected = select(inspections.c.seq).where(inspections.c.lot == lot).exists()
+    challenged = lot.in_(select(challenges.c.lot))
+    found = select(lot).where(lots.c.product == product, inspected, ~challenged).order_by(lots.c.opened_at, lot).limit(1)
+    return connection.execute(found).scalar_one_or_none()
+
+
 _COLUMNS = (inspections.c.lot, inspections.c.serial, inspections.c.seq, images.c.sha256, images.c.pixel_format)
-_FRAMES = inspections.join(images, and_(images.c.seq == inspections.c.seq, images.c.kind == ImageKind.FRAME))
+_FRAMES = inspections.join(
+    images, and_(images.c.seq == inspections.c.seq, images.c.kind == ImageKind.FRAME, images.c.deleted_at.is_(None))
+)
 
 
 def _labelled(connection: Connection, product: str) -> list[Member]:
     rows = connection.execute(
         select(*_COLUMNS, labels.c.label, labels.c.regions)
         .select_from(_FRAMES.join(labels, labels.c.seq == inspections.c.seq))
-        .where(inspections.c.product == product, labels.c.label_id.in_(valid_label_ids()))
+        .where(
+            inspections.c.product == product,
+            labels.c.label_id.in_(valid_label_ids()),
+            labels.c.label.is_not(None),
+            inspections.c.lot.not_in(select(challenges.c.lot)),
+        )
         .order_by(inspections.c.seq)
     )
     return [
@@ -170,7 +217,8 @@ def _passed(connection: Connection, product: str) -> list[Member]:
         .where(
             inspections.c.product == product,
             inspections.c.verdict == Verdict.PASS,
-            ~exists().where(labels.c.seq == inspections.c.seq),
+            ~is_labelled(inspections.c.seq),
+            inspections.c.lot.not_in(select(challenges.c.lot)),
         )
         .order_by(inspections.c.seq.desc())
         .limit(MAX_PASSES)

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from inspection.cli_options import OPERATOR, ByOption
+from inspection.cli_options import OPERATOR, ByOption, audited, command
 from inspection.domain import MAX_SIDE, MIN_SIDE
 from inspection.errors import StationError
 from inspection.quality.claims import read_share
@@ -225,7 +225,10 @@ def import_(
     from inspection.config import load
     from training.importing import import_golden, import_good
 
-    imported = (import_golden if golden else import_good)(load(config), folder, product, by)
+    loaded = load(config)
+    action = "golden import" if golden else "training-set import"
+    with audited(loaded, command(by, action, f"product {product}", folder=folder)):
+        imported = (import_golden if golden else import_good)(loaded, folder, product, by)
     for name, reason in imported.skipped.items():
         typer.echo(f"skipped {name}: {reason}", err=True)
     typer.echo(f"{imported.new} images imported, {imported.known} were there already")

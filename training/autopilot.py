@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from inspection.detector import CompiledNetwork, computing_threads, processor_precisions
 from inspection.domain import MAX_SIDE
 from inspection.preprocessing import network_input
+from inspection.quality.curves import auroc
 from training.backbone import LITE0
 from training.calibration import FALSE_REJECTS, FalseRejects, combined, common_units, patch_scores
 from training.dataset import MIN_IMAGES, TrainingImage
@@ -27,7 +28,6 @@ from training.design import Design, Trial, sized
 from training.errors import TrainingError, UnreadableImage
 from training.export import export
 from training.known_defects import LabelledReject
-from training.metrics import auroc
 from training.network import Level, PatchDistance, ScoringNetwork
 from training.reading import LevelFeatures, Progress, thinned
 from training.synthetic_defects import Image, detail, with_defect

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -94,14 +95,16 @@ def timm_state(backbone: Backbone) -> dict[str, torch.Tensor]:
 
 def _read_weights(backbone: Backbone) -> dict[str, torch.Tensor]:
     try:
-        digest = hashlib.sha256(backbone.weights.read_bytes()).hexdigest()
+        content = backbone.weights.read_bytes()
     except OSError as error:
         raise TrainingError(f"cannot read the backbone's weights: {error}; install {backbone.package} again") from error
+    # What was hashed is what is loaded.
+    digest = hashlib.sha256(content).hexdigest()
     if digest != backbone.sha256:
         raise TrainingError(
             f"{backbone.weights} has SHA-256 {digest}, expected {backbone.sha256}; install {backbone.package} again"
         )
-    state: dict[str, torch.Tensor] = torch.load(backbone.weights, map_location="cpu", weights_only=True)
+    state: dict[str, torch.Tensor] = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     return state
 
 

@@ -6,50 +6,21 @@
 from __future__ import annotations
 
 import hashlib
-import struct
-import warnings
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from cameras.frame import Frame, PixelFormat
+from cameras.frame import Frame
 from inspection.domain import MIN_IMAGES as MIN_IMAGES
+from inspection.image_files import UnreadableFile, frame_of
 from training.errors import TrainingError, UnreadableImage
 
 GOOD = "good"
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
-FILE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-"""Pillow's decoders that are used, whatever the file's name says: others would start programs or read what no camera sends."""
-DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    ArithmeticError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
-"""What Pillow raises for files that are damaged, or larger than its limit of 89 megapixels."""
-
-_FORMATS = {
-    "L": PixelFormat.Mono8,
-    "RGB": PixelFormat.RGB8,
-    "RGBA": PixelFormat.RGBa8,
-    "I;16": PixelFormat.Mono16,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,32 +97,11 @@ def file_sha256(path: Path) -> str:
 
 
 def read_frame(path: Path) -> Frame:
-    """An image file as a frame: 8-bit grey, RGB or RGBA, or 16-bit grey, at its depth.
-
-    Raises UnreadableImage if the file is missing, truncated, damaged or holds other pixels. Pillow is used because it
-    refuses files that end early; OpenCV fills the missing part with grey.
-    """
+    """An image file as a frame (``inspection.image_files``). Raises UnreadableImage as ``frame_of`` raises UnreadableFile."""
     try:
-        with open_image(path) as image:
-            # Palettes and the like have no counterpart among camera pixel formats.
-            decoded = image if image.mode in _FORMATS else image.convert("RGB") if image.mode in "1PCMYK" else None
-            if decoded is None:
-                raise UnreadableImage(f"{path}: pixels of kind {image.mode} are not read; save as 8-bit RGB or 8/16-bit grey")
-            pixels = np.array(decoded)
-    except DAMAGED as error:
-        raise UnreadableImage(f"{path}: {error or 'damaged'}; take the image again or remove it") from error
-    return Frame(pixels, _FORMATS[decoded.mode], frame_id=0, timestamp_ns=0, received_ns=0)
-
-
-@contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
-    """The image file, its pixels not read yet. Raises one of DAMAGED."""
-    with warnings.catch_warnings():
-        # Odd metadata is no reason to refuse pixels; a size that may exhaust the memory is.
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=FILE_FORMATS) as image:
-            yield image
+        return frame_of(path, str(path))
+    except UnreadableFile as error:
+        raise UnreadableImage(str(error)) from error
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from inspection.artifact import Thresholds
 from inspection.detector import Detector
 from inspection.domain import Verdict
+from inspection.quality.curves import auroc, auroc_interval
 from inspection.verdict import decide
 from training.dataset import LabelledImage, read_frame, read_mask
 from training.errors import UnreadableImage
-from training.metrics import Interval, Scores, auroc, auroc_interval, f1_max, false_reject_rate
+from training.metrics import Interval, Scores, f1_max, false_reject_rate
 from training.pixel_metrics import PixelScores
 
 Progress = Callable[[str, int, int], None]

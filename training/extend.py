@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inspection import artifact
+from inspection import artifact, optics
 from inspection.artifact import MEMORY, Artifact, Precision, read_artifact
-from inspection.detector import Detector, computing_threads
+from inspection.detector import Detector, computing_threads, usable_precision
 from training.backbone import LITE0
 from training.calibration import FALSE_REJECTS, FalseRejects, folds, thresholds
 from training.coreset import further_centres
@@ -59,7 +59,7 @@ def extend(
     skipped = {image.name: "the model has learned from it already" for image in images if image.sha256 in known}
     if not new:
         raise TrainingError(f"the model has learned from all of these {len(images)} images already; add others")
-    precision = manifest.parity.precision
+    precision = usable_precision(manifest.parity.precision)
     precisions: tuple[Precision, ...] = ("f32",) if precision == "f32" else (precision, "f32")
     levels = [level.features for level in _levels(network)]
     patches = read_patches(new, (), levels, design, progress, precisions, least=1)
@@ -98,6 +98,8 @@ def extend(
             extends=model.digest,
         ),
         files=artifact.file_entries(files),
+        chosen_thresholds=None,
+        optics=manifest.optics and optics.widened(manifest.optics, patches.optics),
     )
     stored, digest = artifact.write_artifact(models_dir, extended, files)
     Detector.load(stored, digest)

@@ -10,9 +10,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from inspection.config import Config
-from inspection.domain import OK, GoldenImage, ImageKind
+from inspection.domain import OK, GoldenImage
 from inspection.images import ImageStore
-from inspection.png import encode_png
 from inspection.records.database import open_records
 from inspection.records.stored_images import add_golden, add_imported
 from training.dataset import image_paths, labelled_images, read_frame
@@ -68,12 +67,10 @@ def _import(config: Config, product: str, paths: list[Path], record: Callable[[C
     skipped = {}
     for path in paths:
         try:
-            frame = read_frame(path)
+            image = store.put_frame(read_frame(path))
         except UnreadableImage as error:
             skipped[path.name] = str(error)
             continue
-        data = encode_png(frame.pixels)
-        image = store.put(data, ImageKind.FRAME, frame.width, frame.height, frame.pixel_format.name)
         stored.append((path, image.sha256, image.pixel_format))
     # The files first: a row never names a file that is not there.
     with open_records(config) as engine, engine.begin() as connection:

@@ -1,46 +1,14 @@
-"""How well scores tell defective parts from good ones, and how sure that is. Pure.
+"""What stopping by scores costs, and how sure that is: F1 and false rejects, beside AUROC (``inspection.quality.curves``). Pure.
 
 Scores are float64 (n,), larger is stranger; a part is rejected from a threshold on (score >= threshold).
 """
 
 from __future__ import annotations
 
-import math
-from statistics import NormalDist
-
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import rankdata
 
-from inspection.quality.intervals import CONFIDENCE, Interval, clopper_pearson
-
-Scores = NDArray[np.float64]
-
-
-def auroc(good: Scores, defective: Scores) -> float:
-    """Chance that a defective part scores higher than a good one, ties counting half (Mann & Whitney, 1947)."""
-    ranks = rankdata(np.concatenate((defective, good)))[: len(defective)]
-    return float((ranks.sum() - len(defective) * (len(defective) + 1) / 2) / (len(defective) * len(good)))
-
-
-def auroc_interval(value: float, good: int, defective: int) -> Interval:
-    """Score interval of an AUROC from so many good and defective parts, meaningful at 1.0 too.
-
-    Newcombe, "Confidence intervals for an effect size measure based on the Mann–Whitney statistic, part 2", Statistics
-    in Medicine 25, 2006, method 5.
-    """
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    others = (good + defective) / 2 - 1
-
-    def outside(truth: float) -> float:
-        spread = 1 + others * (1 - truth) / (2 - truth) + others * truth / (1 + truth)
-        return abs(value - truth) - z * math.sqrt(truth * (1 - truth) * spread / (good * defective))
-
-    nearby = 1e-9
-    low = brentq(outside, 0.0, value - nearby) if value > nearby else 0.0
-    high = brentq(outside, value + nearby, 1.0) if value < 1 - nearby else 1.0
-    return float(low), float(high)
+from inspection.quality.curves import Scores
+from inspection.quality.intervals import Interval, clopper_pearson
 
 
 def f1_max(good: Scores, defective: Scores) -> tuple[float, Interval]:

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from cameras.errors import CameraError
 from cameras.frame import Frame
 from inspection.config import Config
-from inspection.domain import OK, Box, Member, Side, Source, TrainingRun
+from inspection.domain import OK, Member, Side, Source, TrainingRun
 from inspection.errors import StationError
 from inspection.images import ImageStore
 from inspection.records.database import open_engine
 from inspection.records.training_runs import get_run
 from inspection.records.training_sets import members_of
+from inspection.regions import mask_of
 from training.dataset import TrainingImage
 from training.errors import TrainingError, UnreadableImage
 
@@ -151,15 +152,4 @@ def read_member(store: ImageStore, member: Member) -> Frame:
 def region_mask(store: ImageStore, member: Member) -> NDArray[np.bool_]:
     """The pixels in a member's regions, bool (height, width). UnreadableImage as ``read_member``."""
     frame = read_member(store, member)
-    mask = np.zeros((frame.height, frame.width), np.bool_)
-    for box in member.regions:
-        mask[_rows(box), _columns(box)] = True
-    return mask
-
-
-def _rows(box: Box) -> slice:
-    return slice(box.y, box.y + box.height)
-
-
-def _columns(box: Box) -> slice:
-    return slice(box.x, box.x + box.width)
+    return mask_of(member.regions, frame.width, frame.height)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cameras.frame import PixelFormat
-from training.dataset import DAMAGED, file_sha256, open_image, read_frame
+from inspection.image_files import DAMAGED, open_image
+from training.dataset import file_sha256, read_frame
 
 BLANK_RANGE = 0.01
 """Pixels that differ by no more than this share of full scale show nothing: a covered lens, no light, far too much."""

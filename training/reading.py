@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from inspection import artifact, optics
 from inspection.artifact import Precision
 from inspection.detector import processor_precisions
 from inspection.preprocessing import network_input
@@ -32,7 +33,7 @@ class Patches:
     """Patch features by the precision of the network and then by level, float16 (n, rows, columns, d).
 
     ``images`` are those that could be read, ``skipped`` says why others were not used. ``rejects`` likewise by precision
-    and level, one by one, with the names and digests of those read in ``used_rejects``.
+    and level, one by one, with the names and digests of those read in ``used_rejects``. ``optics``: how they were taken.
     """
 
     features: dict[Precision, list[torch.Tensor]]
@@ -42,6 +43,7 @@ class Patches:
     height: int
     rejects: dict[Precision, list[list[DefectPatches]]]
     used_rejects: list[LabelledReject]
+    optics: artifact.OpticsRanges
 
 
 class LevelFeatures:
@@ -79,6 +81,8 @@ def read_patches(
     used: list[TrainingImage] = []
     skipped: dict[str, str] = {}
     seen: dict[str, str] = {}
+    taken: list[optics.Figures] = []
+    sizes: list[tuple[int, int]] = []
     for done, image in enumerate(wanted):
         progress("read", done, len(wanted))
         if image.sha256 in seen:
@@ -91,7 +95,10 @@ def read_patches(
         except UnreadableImage as error:
             skipped[image.name] = str(error)
             continue
-        for precision, by_level in compiled(network_input(frame, *size)).items():
+        tensor = network_input(frame, *size)
+        taken.append(optics.look(frame, tensor).figures)
+        sizes.append((frame.width, frame.height))
+        for precision, by_level in compiled(tensor).items():
             for collected, patches in zip(features[precision], by_level, strict=True):
                 collected.append(patches)
         used.append(image)
@@ -117,7 +124,7 @@ def read_patches(
                 collected_defects.append(DefectPatches(reject.label, patches, share))
         used_rejects.append(reject)
     stacked = {precision: [_stacked(level) for level in by_level] for precision, by_level in features.items()}
-    return Patches(stacked, used, skipped, *size, defects, used_rejects)
+    return Patches(stacked, used, skipped, *size, defects, used_rejects, optics.ranges(taken, sizes))
 
 
 def thinned(images: Sequence[TrainingImage], limit: int) -> list[TrainingImage]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from cameras.frame import Frame, PixelFormat
 from cameras.simulator.scenes import render
 from inspection.artifact import NETWORK, WEIGHTS, read_artifact
-from inspection.detector import CompiledNetwork, Detector, computing_threads
+from inspection.detector import CompiledNetwork, Detector, computing_threads, usable_precision
 from inspection.preprocessing import network_input
 from inspection.verdict import decide
 from training.dataset import TrainingImage
@@ -144,7 +144,7 @@ def _frame(pixels: NDArray[np.uint8], pixel_format: PixelFormat) -> Frame:
 def _sides(path: Path, frames: Sequence[Frame], cores: int) -> dict[str, Callable[[int], float]]:
     """Each takes the number of a frame and returns its score."""
     artifact = read_artifact(path)
-    preprocessing, precision = artifact.manifest.preprocessing, artifact.manifest.parity.precision
+    preprocessing, precision = artifact.manifest.preprocessing, usable_precision(artifact.manifest.parity.precision)
     tensors = [network_input(frame, preprocessing.width, preprocessing.height) for frame in frames]
     inferencer = _inferencer(artifact.files, frames[0], tensors[0].shape)
     largest = artifact.manifest.thresholds.fail * 2

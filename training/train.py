@@ -161,6 +161,7 @@ def train(
         ),
         defect_classes=defect_classes(reject.label for reject in patches.used_rejects),
         files=artifact.file_entries(candidate.files),
+        optics=patches.optics,
     )
     path, digest = artifact.write_artifact(models_dir, manifest, candidate.files)
     Detector.load(path, digest)

@@ -27,11 +27,15 @@ import msgspec
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from cameras.beat import beat as prove_progress
+from inspection import logs
+from inspection.artifact import model_at
 from inspection.config import Config, prepare_directories
-from inspection.deploying import model_at
 from inspection.domain import Check, Gate, RunState, TrainingRun
 from inspection.errors import StationError
-from inspection.processes import end_with_parent, only_one
+from inspection.memory import expendable
+from inspection.processes import end_with_manager, end_with_parent, only_one
+from inspection.progress import Progress
 from inspection.records.database import open_engine, open_records
 from inspection.records.deployments import register_model
 from inspection.records.gates import store_gate, waiting_gate
@@ -43,6 +47,8 @@ T = TypeVar("T")
 
 POLL_S = 1.0
 BEAT_S = 1.0
+# Nobody waits for the trainer; hashing a large model, or the write lock, may take it a while.
+_TURN_S = 60.0
 _ERROR_CHARACTERS = 2_000
 
 
@@ -60,10 +66,9 @@ class _Stopped(Exception):
 
 def run_trainer(config: Config, config_path: Path) -> None:
     """Carry out runs until SIGTERM; ConfigError if a trainer works for this station already."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s.%(msecs)03d trainer %(levelname)s %(message)s", datefmt="%FT%T"
-    )
-    end_with_parent()
+    logs.start("trainer")
+    end_with_manager()
+    expendable("trainer")
     prepare_directories(config)
     with only_one(config, "trainer"), open_records(config) as engine:
         trainer = Trainer(config, config_path, engine)
@@ -90,6 +95,7 @@ class Trainer:
 
     def run(self) -> None:
         while self.running:
+            prove_progress(_TURN_S)
             try:
                 run, gate = self._claim()
                 if run is not None:
@@ -133,6 +139,25 @@ class Trainer:
                     "gate", False, f"it ended with {code} and without a result: {errors or 'see the log of the trainer'}"
                 )
                 store_gate(connection, gate.station, gate.product, gate.model, [broken], None, gate.gated_by)
+                return
+        self._score(gate.model, check)
+
+    def _score(self, model: str, check: Callable[[], None]) -> None:
+        """After the gate's result is there: nobody waits for scores to see it. A person may deploy without them."""
+
+        def say(line: bytes) -> None:
+            progress = msgspec.json.decode(line, type=Progress)
+            if progress.said:
+                log.warning("%s", progress.said)
+
+        try:
+            code, errors = _supervise([*_scoring(model), "--config", str(self._config_path)], say, check)
+        except _Stopped:
+            return
+        except OSError as error:
+            code, errors = -1, str(error)
+        if code:
+            log.error("model %s was not scored, which ended with %d: %s", model[:12], code, errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +206,7 @@ class _Attempt:
             self._register(made)
             self._say(f"made model {made.digest}")
             self._gate(made.digest)
+            self._score(made.digest)
             return _Outcome(RunState.SUCCEEDED, model=made.digest)
         except _Cancelled:
             self._say(f"cancelled by {self._run.cancelled_by}")
@@ -240,6 +266,31 @@ class _Attempt:
             self._say(f"the gate ended with {code} and without a result; gate the model with `station gate`")
         self._step = Step("gate", 1, 1)
 
+    def _score(self, digest: str) -> None:
+        """Scores and maps for the pages that compare models; what breaks off here changes nothing of the model."""
+        self._step = Step("score", 0, 0)
+
+        def take(line: bytes) -> None:
+            progress = msgspec.json.decode(line, type=Progress)
+            if progress.said:
+                self._say(progress.said)
+            else:
+                self._step = Step("score", progress.done, progress.steps)
+
+        again = "gate the model again to have the rest scored"
+        try:
+            code, errors = self._supervise(_scoring(digest), take)
+        except _Stopped:
+            self._say(f"the trainer was stopped before stored images were scored; {again}")
+            return
+        except _Cancelled:
+            self._say(f"{self._run.cancelled_by} ended the scoring of stored images, the model is made; {again}")
+            return
+        except OSError as error:
+            code, errors = -1, str(error)
+        if code:
+            self._say(f"scoring stored images ended with {code}: {errors}; {again}")
+
     def _supervise(self, command: list[str], take: Callable[[bytes], None]) -> tuple[int, str]:
         return _supervise([*command, "--config", str(self._config_path)], take, self._beat)
 
@@ -275,6 +326,7 @@ class _Attempt:
         Raises its other errors, and _Stopped.
         """
         while True:
+            prove_progress(_TURN_S)
             try:
                 with self._engine.begin() as connection:
                     return write(connection)
@@ -288,6 +340,10 @@ class _Attempt:
         line = _storable(line)
         log.info("run %d: %s", self._run.training_run_id, line)
         self._log += f"{datetime.now(UTC):%F %T} {line}\n"
+
+
+def _scoring(model: str) -> list[str]:
+    return ["inspection", "score", model, "--json"]
 
 
 def _supervise(command: list[str], take: Callable[[bytes], None], beat: Callable[[], None]) -> tuple[int, str]:
@@ -305,6 +361,7 @@ def _supervise(command: list[str], take: Callable[[bytes], None], beat: Callable
                 selector.register(child.stdout, selectors.EVENT_READ)
                 buffer = b""
                 while True:
+                    prove_progress(_TURN_S)
                     if selector.select(BEAT_S / 2):
                         chunk = os.read(child.stdout.fileno(), 65_536)
                         if not chunk:
@@ -315,6 +372,7 @@ def _supervise(command: list[str], take: Callable[[bytes], None], beat: Callable
                     beat()
             # Its output is over before it is: freeing a network's memory takes time.
             while (code := child.poll()) is None:
+                prove_progress(_TURN_S)
                 beat()
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(BEAT_S / 2)

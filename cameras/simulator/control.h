@@ -12,10 +12,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define CONTROL_MAGIC 0x53494D43414D0001ull
+#define CONTROL_MAGIC 0x53494D43414D0003ull
 #define CONTROL_BYTES 32768
 #define SCENE_SLOTS 32
 #define EDGE_RING 1024
+#define OUTPUT_RING 512
 #define NO_SCENE SCENE_SLOTS
 
 typedef _Atomic uint64_t word;
@@ -27,6 +28,8 @@ struct control {
     word sensor_height;
     word color;
     word scene_bytes;
+    /* Standard deviation of the noise in each pixel, in thousandths of an 8-bit step. */
+    word noise;
     /* Written by control.py. plug_count changes with each unplug and replug: an open camera remembers the one it saw. */
     word present;
     word plug_count;
@@ -39,6 +42,8 @@ struct control {
     word fault_at;
     word fault_delay_ms;
     word fault_number;
+    /* Nothing is delivered although the camera answers; opening it again clears this. */
+    word stalled;
     /* Written by the producer; replug() sets the counters back to 0. */
     word edge_tail;
     word acquiring;
@@ -50,12 +55,19 @@ struct control {
     word software_triggers;
     word faults_injected;
     word user_output;
+    /* Line2: is it inverted while it is an output, and how often its source was active since create(). */
+    word output_inverted;
+    word output_periods;
     /* How many pending exposures show the scene in each slot. An edge protects its slot by being in the ring; the
      * producer raises the slot's count before it moves edge_tail past the edge. */
     word scene_holds[SCENE_SLOTS];
     word scene_kind[SCENE_SLOTS];
     word edge_timestamp_ns[EDGE_RING];
     word edge_scene[EDGE_RING];
+    /* From when to when the source of Line2 was active, the newest OUTPUT_RING periods. What the camera's timer ends has its
+     * end from the beginning, so that it ends whether or not the process that began it lives; UINT64_MAX: the host holds it. */
+    word output_rise_ns[OUTPUT_RING];
+    word output_fall_ns[OUTPUT_RING];
 };
 
 _Static_assert(sizeof(struct control) <= CONTROL_BYTES, "the scenes start after the control words");
@@ -69,6 +81,8 @@ enum fault_kind {
     FAULT_CORRUPT = 3,
     FAULT_DUPLICATE_ID = 4,
     FAULT_DELAY = 5,
+    FAULT_FROZEN = 6,
+    FAULT_CROPPED = 7,
 };
 
 #endif

@@ -17,13 +17,15 @@ from cameras.simulator.control_file import (
     COUNTERS,
     EDGE_RING,
     FAULT_KINDS,
+    HELD_BY_HOST,
     MAGIC,
+    OUTPUT_RING,
     SCENE_KINDS,
     SCENE_SLOTS,
     ControlFile,
 )
 
-FaultKind = Literal["drop", "incomplete", "corrupt", "duplicate_id", "delay"]
+FaultKind = Literal["drop", "incomplete", "corrupt", "duplicate_id", "delay", "frozen", "cropped"]
 ROOM_TIMEOUT_S: Final = 2.0
 
 
@@ -36,10 +38,12 @@ class SimulatedCamera:
         self._control = control
 
     @classmethod
-    def create(cls, root: Path, serial: str, width: int, height: int, color: bool = False) -> SimulatedCamera:
+    def create(cls, root: Path, serial: str, width: int, height: int, color: bool = False, noise: float = 0.0) -> SimulatedCamera:
         """Make a camera, plugged in, without a scene. Width and height are the sensor's, in pixels.
 
-        PixelFormat is RGB8 after opening a colour camera, otherwise Mono8. Raises CameraError if the serial exists.
+        PixelFormat is RGB8 after opening a colour camera, otherwise Mono8. ``noise`` is the standard deviation that each pixel
+        of each exposure has, in 8-bit steps: without it, a scene that stays gives the same image again, bit for bit. Raises
+        CameraError if the serial exists.
         """
         directory = root / serial
         if not 0 < len(serial) < 64 or "/" in serial or serial.startswith("."):
@@ -47,7 +51,7 @@ class SimulatedCamera:
         if width < 1 or height < 1:
             raise ValueError(f"a sensor of {width} x {height} pixels sees nothing: give at least 1 x 1")
         try:
-            return cls(directory, ControlFile.create(directory, width, height, color))
+            return cls(directory, ControlFile.create(directory, width, height, color, noise))
         except FileExistsError:
             raise CameraError(f"{directory} exists: attach to the camera, or choose another serial number") from None
 
@@ -143,7 +147,8 @@ class SimulatedCamera:
         Replaces an earlier fault.
         ``drop`` loses the frame, ``incomplete`` delivers half of it and says so, ``corrupt`` changes its bytes behind
         the checksum, ``duplicate_id`` gives it the previous frame's id, ``delay`` delivers it ``delay_ms`` late, and
-        those behind it no earlier.
+        those behind it no earlier. ``frozen`` repeats the image of the first frame so spoiled in those that follow it without
+        a gap, ``cropped`` delivers its upper half alone, as a whole frame of that height.
         """
         if (kind == "delay") != (delay_ms > 0):
             raise ValueError("delay_ms belongs to the fault 'delay', and only to it")
@@ -161,6 +166,10 @@ class SimulatedCamera:
         """The frames after this are as they should be."""
         self._control.set("fault_kind", 0)
 
+    def stall(self) -> None:
+        """The camera answers, exposes and delivers nothing, until it is opened again."""
+        self._control.set("stalled", 1)
+
     def unplug(self, how: Literal["error", "silent"] = "error") -> None:
         """Take the camera away: every register access fails, and it is no longer listed.
 
@@ -171,7 +180,15 @@ class SimulatedCamera:
             self._control.set("plug_count", self._control.get("plug_count") + 1)
             self._control.set("present", 0)
             self._control.set("user_output", 0)
+            self._cut_output()
             self._control.wake()
+
+    def _cut_output(self) -> None:
+        """A camera without power drives nothing."""
+        now_ns, periods = time.monotonic_ns(), self._control.get("output_periods")
+        if periods and self._control.get("output_fall_ns", (periods - 1) % OUTPUT_RING) > now_ns:
+            self._control.set("output_fall_ns", now_ns, (periods - 1) % OUTPUT_RING)
+        self._control.set("output_inverted", 0)
 
     def replug(self) -> None:
         """Bring the camera back, counters at 0. Whoever had it open has to close and reopen it."""
@@ -254,3 +271,21 @@ class SimulatedCamera:
     def user_output(self) -> int:
         """Bit n is UserOutput n."""
         return self._control.get("user_output")
+
+    def line_output(self) -> bool:
+        """The level of Line2 now, whether or not a process has the camera open."""
+        now_ns = time.monotonic_ns()
+        active = any(fall_ns is None or now_ns < fall_ns for _, fall_ns in self.output_periods()[-1:])
+        return active != bool(self._control.get("output_inverted"))
+
+    def output_periods(self) -> list[tuple[int, int | None]]:
+        """From when to when the source of Line2 was active, in ns of CLOCK_MONOTONIC, oldest first; at most the newest 512.
+
+        The end of a period that the camera's timer ends is known from its beginning; None: the host holds it.
+        """
+        periods = self._control.get("output_periods")
+        found = []
+        for place in (number % OUTPUT_RING for number in range(max(0, periods - OUTPUT_RING), periods)):
+            rise_ns, fall_ns = self._control.get("output_rise_ns", place), self._control.get("output_fall_ns", place)
+            found.append((rise_ns, None if fall_ns == HELD_BY_HOST else fall_ns))
+        return found

@@ -14,31 +14,38 @@ from typing import Final
 
 import numpy as np
 
+from cameras.errors import CameraError
+
 # The layout of control.h; a test compares the two.
-MAGIC: Final = 0x53494D43414D0001
+MAGIC: Final = 0x53494D43414D0003
 CONTROL_BYTES: Final = 32768
 SCENE_SLOTS: Final = 32
 EDGE_RING: Final = 1024
+OUTPUT_RING: Final = 512
+HELD_BY_HOST: Final = 2**64 - 1
 NO_SCENE: Final = SCENE_SLOTS
 WORDS: Final = (
-    *("magic", "sensor_width", "sensor_height", "color", "scene_bytes"),
+    *("magic", "sensor_width", "sensor_height", "color", "scene_bytes", "noise"),
     *("present", "plug_count", "lost_silently", "edges", "edge_head", "scene_slot"),
-    *("fault_kind", "fault_every", "fault_at", "fault_delay_ms", "fault_number"),
+    *("fault_kind", "fault_every", "fault_at", "fault_delay_ms", "fault_number", "stalled"),
     *("edge_tail", "acquiring", "fault_done", "exposures", "delivered", "underruns"),
     *("missed_triggers", "software_triggers", "faults_injected", "user_output"),
+    *("output_inverted", "output_periods"),
 )
 ARRAYS: Final = {
     "scene_holds": SCENE_SLOTS,
     "scene_kind": SCENE_SLOTS,
     "edge_timestamp_ns": EDGE_RING,
     "edge_scene": EDGE_RING,
+    "output_rise_ns": OUTPUT_RING,
+    "output_fall_ns": OUTPUT_RING,
 }
 COUNTERS: Final = (
     *("edges", "exposures", "delivered", "underruns"),
     *("missed_triggers", "software_triggers", "faults_injected", "user_output"),
 )
 SCENE_KINDS: Final = {"gray8": 1, "rgb8": 2, "gray16": 3}
-FAULT_KINDS: Final = {"drop": 1, "incomplete": 2, "corrupt": 3, "duplicate_id": 4, "delay": 5}
+FAULT_KINDS: Final = {"drop": 1, "incomplete": 2, "corrupt": 3, "duplicate_id": 4, "delay": 5, "frozen": 6, "cropped": 7}
 
 
 def _places() -> dict[str, int]:
@@ -61,7 +68,10 @@ class ControlFile:
     """The files of one camera, mapped. ``scenes`` is uint8 (SCENE_SLOTS, bytes of the largest scene)."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises FileNotFoundError if the directory holds no camera."""
+        """Raises FileNotFoundError if the directory holds no camera, CameraError if what it holds is none."""
+        size = (directory / "control").stat().st_size
+        if size <= CONTROL_BYTES or (size - CONTROL_BYTES) % SCENE_SLOTS:
+            raise CameraError(f"{directory} was made by another version of the simulator, or is damaged: delete it")
         self._fd = os.open(directory / "control", os.O_RDWR | os.O_CLOEXEC)
         self._wake_fd = os.open(directory / "wake", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._memory = mmap.mmap(self._fd, 0)
@@ -71,7 +81,7 @@ class ControlFile:
         self._lock = threading.Lock()
 
     @classmethod
-    def create(cls, directory: Path, width: int, height: int, color: bool) -> ControlFile:
+    def create(cls, directory: Path, width: int, height: int, color: bool, noise: float) -> ControlFile:
         """Make the files of a camera that is plugged in and has no scene. FileExistsError if the directory exists."""
         directory.mkdir(parents=True)
         first_words = {
@@ -80,6 +90,7 @@ class ControlFile:
             "sensor_height": height,
             "color": int(color),
             "scene_bytes": -(-3 * width * height // 64) * 64,  # scenes start where any dtype is aligned
+            "noise": round(1000 * noise),
             "present": 1,
             "scene_slot": NO_SCENE,
         }

@@ -54,9 +54,11 @@ GC_ERROR camera_open(struct camera *camera) {
     control->edge_tail = control->edge_head;
     control->acquiring = 0;
     control->user_output = 0;
+    control->stalled = 0;
     for (int slot = 0; slot < SCENE_SLOTS; slot++)
         control->scene_holds[slot] = 0;
     registers_reset(camera);
+    output_reset(camera);
     camera->exposures = 0;
     camera->streaming = false;
     camera->open = true;

@@ -137,10 +137,44 @@ static void rgb8_row(const struct scene *scene, size_t x, size_t y, size_t count
     }
 }
 
+/* ---- noise: every pixel of every exposure has its own ---- */
+
+/* Marsaglia's xorshift64*; the sum of four of its bytes is all but normal, with 510 as mean and 147.8 as deviation. */
+static uint64_t next_random(uint64_t *state) {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 0x2545F4914F6CDD1Dull;
+}
+
+static int noise_of(uint32_t bytes, float scale) {
+    int sum = (int)((bytes & 255) + (bytes >> 8 & 255) + (bytes >> 16 & 255) + (bytes >> 24));
+    return (int)lrintf((float)(sum - 510) * scale);
+}
+
+static int clipped(int value, int full) {
+    return value < 0 ? 0 : value > full ? full : value;
+}
+
+static void add_noise(uint8_t *row, size_t bytes, bool wide, float deviation, uint64_t *state) {
+    float scale = deviation / 147.8f * (wide ? 16.0f : 1.0f);
+    for (size_t i = 0; i < bytes; i += wide ? 4 : 2) {
+        uint64_t bits = next_random(state);
+        for (size_t k = 0; k < 2; k++) {
+            int noise = noise_of((uint32_t)(k ? bits >> 32 : bits), scale);
+            if (wide && i + 2 * k < bytes)
+                ((uint16_t *)row)[i / 2 + k] = (uint16_t)clipped(((uint16_t *)row)[i / 2 + k] + noise, FULL_12);
+            else if (!wide && i + k < bytes)
+                row[i + k] = (uint8_t)clipped(row[i + k] + noise, FULL_8);
+        }
+    }
+}
+
 static void write_pixels(const struct scene *scene, const struct registers *registers, const struct exposure *exposure,
-                         uint8_t *out) {
+                         float deviation, uint8_t *out) {
     float factor = (float)(exposure->exposure_us / NOMINAL_EXPOSURE_US * pow(10.0, exposure->gain_db / 20.0));
     size_t row_bytes = image_bytes(registers) / registers->height;
+    uint64_t state = (exposure->timestamp_ns ^ exposure->frame_id << 48) | 1;
     uint16_t *scratch = malloc(registers->width * sizeof *scratch);
     if (!scratch)
         return;
@@ -152,6 +186,8 @@ static void write_pixels(const struct scene *scene, const struct registers *regi
         case BAYER_RG8: bayer_row(scene, x, y, count, out, scratch, factor); break;
         case RGB8: rgb8_row(scene, x, y, count, out, scratch, factor); break;
         }
+        if (deviation > 0)
+            add_noise(out, row_bytes, registers->pixel_format == MONO12, deviation, &state);
     }
     free(scratch);
 }
@@ -184,6 +220,26 @@ static void corrupt(uint8_t *image, size_t bytes) {
         image[i] ^= (uint8_t)(1 + i % 255);
 }
 
+void unfreeze(struct camera *camera) {
+    free(camera->frozen);
+    camera->frozen = NULL;
+    camera->frozen_bytes = 0;
+}
+
+/* The first image is kept and stands for those that follow. */
+static void freeze(struct camera *camera, uint8_t *image, size_t bytes) {
+    if (camera->frozen && camera->frozen_bytes == bytes) {
+        memcpy(image, camera->frozen, bytes);
+        return;
+    }
+    unfreeze(camera);
+    camera->frozen = malloc(bytes);
+    if (!camera->frozen)
+        return;
+    memcpy(camera->frozen, image, bytes);
+    camera->frozen_bytes = bytes;
+}
+
 static void cut_short(struct buffer *buffer, size_t bytes) {
     buffer->incomplete = true;
     buffer->chunks = 0;
@@ -191,7 +247,7 @@ static void cut_short(struct buffer *buffer, size_t bytes) {
     memset(buffer->base + bytes, 0, buffer->size - bytes);
 }
 
-void render(struct control *control, const struct registers *registers, const struct exposure *exposure,
+void render(struct camera *camera, const struct registers *registers, const struct exposure *exposure,
             struct buffer *buffer) {
     buffer->has_data = true;
     buffer->frame_id = exposure->frame_id - (exposure->fault == FAULT_DUPLICATE_ID);
@@ -208,8 +264,12 @@ void render(struct control *control, const struct registers *registers, const st
         cut_short(buffer, 0);
         return;
     }
-    struct scene scene = open_scene(control, registers, exposure);
-    write_pixels(&scene, registers, exposure, buffer->base);
+    struct scene scene = open_scene(camera->control, registers, exposure);
+    write_pixels(&scene, registers, exposure, (float)camera->control->noise / 1000.0f, buffer->base);
+    if (exposure->fault == FAULT_FROZEN)
+        freeze(camera, buffer->base, image_bytes(registers));
+    else
+        unfreeze(camera);
     write_chunks(registers, exposure, buffer);
     if (exposure->fault == FAULT_CORRUPT)
         corrupt(buffer->base, image_bytes(registers));

@@ -26,6 +26,8 @@ void registers_reset(struct camera *camera) {
         .acquisition_frame_rate = 30.0,
         .exposure_time = 1000.0,
         .chunk_enable = {1, 1, 1, 1, 1},
+        .timer_duration = 10000.0,
+        .timer_trigger_source = TIMER_OFF,
     };
     snprintf(registers->device_serial_number, sizeof registers->device_serial_number, "%s", camera->serial);
     registers->payload_size = payload_bytes(registers);
@@ -55,7 +57,8 @@ static bool acceptable(const struct registers *r) {
     bool timing = r->acquisition_frame_rate >= 0.1 && r->acquisition_frame_rate <= 10000.0 &&
                   r->exposure_time >= 1.0 && r->exposure_time <= 10e6;
     bool gain = r->gain >= 0.0 && r->gain <= 48.0;
-    return region && format && timing && gain;
+    bool timer = r->timer_duration >= 10.0 && r->timer_duration <= 10e6;
+    return region && format && timing && gain && timer;
 }
 
 static void execute(struct camera *camera, uint64_t address) {
@@ -64,6 +67,7 @@ static void execute(struct camera *camera, uint64_t address) {
     case ADDRESS_OF(acquisition_start): sensor_start(camera); break;
     case ADDRESS_OF(acquisition_stop): sensor_stop(camera); break;
     case ADDRESS_OF(trigger_software): sensor_software_trigger(camera); break;
+    case ADDRESS_OF(software_signal_pulse): output_signal(camera); break;
     case ADDRESS_OF(timestamp_latch): registers->timestamp_latch_value = now_ns(); break;
     case ADDRESS_OF(counter_reset):
         sensor_take_edges(camera);
@@ -79,7 +83,7 @@ static bool is_writable(uint64_t address, size_t size) {
         return false;
     bool read_only = (address >= ADDRESS_OF(timestamp_latch_value) && address < ADDRESS_OF(width)) ||
                      address == ADDRESS_OF(payload_size) || address == ADDRESS_OF(counter_value) ||
-                     address == ADDRESS_OF(missed_trigger_count);
+                     address == ADDRESS_OF(missed_trigger_count) || address == ADDRESS_OF(line_status);
     return !read_only;
 }
 
@@ -100,6 +104,7 @@ static GC_ERROR write_registers(struct camera *camera, uint64_t address, const v
         outputs |= (uint64_t)(next.user_output_value[i] != 0) << i;
     camera->control->user_output = outputs;
     execute(camera, address);
+    output_update(camera, now_ns());
     return GC_ERR_SUCCESS;
 }
 
@@ -111,6 +116,7 @@ static GC_ERROR read_registers(struct camera *camera, uint64_t address, void *va
     sensor_take_edges(camera); /* so that the counters include every edge up to now */
     camera->registers.counter_value = camera->counter_value;
     camera->registers.missed_trigger_count = camera->missed_trigger_count;
+    camera->registers.line_status = output_level(camera);
     memcpy(value, (char *)&camera->registers + address, size);
     return GC_ERR_SUCCESS;
 }

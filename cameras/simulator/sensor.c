@@ -160,7 +160,9 @@ static void deliver(struct camera *camera) {
     struct registers registers = camera->registers;
     struct buffer *buffer = NULL;
     camera->frames_started++;
-    if (exposure.fault != FAULT_DROP) {
+    if (exposure.fault == FAULT_CROPPED && registers.height > 1)
+        registers.height /= 2;
+    if (exposure.fault != FAULT_DROP && !camera->control->stalled) {
         buffer = camera->grabbing ? queue_pop(&camera->input) : NULL;
         if (!buffer) {
             camera->frames_underrun++;
@@ -171,7 +173,7 @@ static void deliver(struct camera *camera) {
         buffer->place = BEING_FILLED;
         camera->filling = buffer;
         pthread_mutex_unlock(&camera->lock);
-        render(camera->control, &registers, &exposure, buffer);
+        render(camera, &registers, &exposure, buffer);
         pthread_mutex_lock(&camera->lock);
         camera->filling = NULL;
         queue_push(&camera->output, buffer, IN_OUTPUT);

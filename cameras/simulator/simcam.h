@@ -20,6 +20,9 @@
 enum pixel_format { MONO8 = 0x01080001, MONO12 = 0x01100005, BAYER_RG8 = 0x01080009, RGB8 = 0x02180014 };
 enum acquisition_mode { CONTINUOUS = 0, SINGLE_FRAME = 1 };
 enum trigger_source { SOURCE_SOFTWARE = 0, SOURCE_LINE1 = 1 };
+enum line_mode { LINE_INPUT = 0, LINE_OUTPUT = 1 };
+enum line_source { LINE_OFF = 0, LINE_USER_OUTPUT0 = 1, LINE_USER_OUTPUT1 = 2, LINE_TIMER0_ACTIVE = 3 };
+enum timer_trigger { TIMER_ON_SIGNAL0 = 0, TIMER_OFF = 1 };
 enum chunk_id { CHUNK_FRAME_ID = 0xA1, CHUNK_TIMESTAMP, CHUNK_COUNTER_VALUE, CHUNK_EXPOSURE_TIME, CHUNK_PAYLOAD_CRC32 };
 
 /* The remote device's register map. simcam.xml gives each register's address; a test compares the two. */
@@ -59,6 +62,16 @@ struct registers {
     uint64_t chunk_mode_active;
     uint64_t chunk_selector;
     uint64_t chunk_enable[CHUNKS];
+    uint64_t line_selector;
+    uint64_t line_mode;
+    uint64_t line_inverter;
+    uint64_t line_source;
+    uint64_t line_status;
+    uint64_t software_signal_selector;
+    uint64_t software_signal_pulse;
+    uint64_t timer_selector;
+    double timer_duration;
+    uint64_t timer_trigger_source;
 };
 
 /* One exposure that was started and is not delivered yet. */
@@ -116,6 +129,7 @@ struct camera {
     struct control *control;
     uint64_t plug_count;
     struct registers registers;
+    uint64_t timer_end_ns; /* of Timer0 */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a buffer arrived, a buffer was filled, the event was killed, or the camera was lost */
 
@@ -140,6 +154,9 @@ struct camera {
     uint64_t missed_trigger_count;
     struct exposure exposure[EXPOSURES_MAX];
     size_t exposure_first, exposures;
+
+    uint8_t *frozen; /* the image that FAULT_FROZEN repeats, NULL while none is; the sensor's thread's own */
+    size_t frozen_bytes;
 };
 
 /* info.c: answers to Get...Info queries, and the last error of this thread. */
@@ -194,9 +211,16 @@ void sensor_stop(struct camera *camera);
 void sensor_take_edges(struct camera *camera);
 void sensor_software_trigger(struct camera *camera);
 
+/* output.c: called with the camera's lock held */
+void output_reset(struct camera *camera);
+void output_signal(struct camera *camera);
+void output_update(struct camera *camera, uint64_t now);
+bool output_level(const struct camera *camera);
+
 /* image.c */
-void render(struct control *control, const struct registers *registers, const struct exposure *exposure,
-            struct buffer *buffer);
+void render(struct camera *camera, const struct registers *registers, const struct exposure *exposure,
+            struct buffer *buffer); /* without the lock */
+void unfreeze(struct camera *camera);
 
 /* crc32.c */
 uint32_t crc32_of(const uint8_t *data, size_t length);

@@ -65,6 +65,7 @@ void stream_close(struct camera *camera) {
     for (int i = 0; i < BUFFERS_MAX; i++)
         if (camera->buffer[i].allocated)
             free(camera->buffer[i].base);
+    unfreeze(camera);
     camera->streaming = false;
 }
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cameras.frame import PixelFormat
 from cameras.simulator.scenes import read_pixels, render
-from inspection.images import decode_frame, encode_map
+from inspection.images import encode_map
 from inspection.png import encode_png
 
 Pixels = NDArray[np.generic]
@@ -124,6 +124,9 @@ def _encoders(pixel_format: PixelFormat) -> dict[str, Callable[[Pixels], bytes]]
 
 
 def _decoded(data: bytes, pixel_format: PixelFormat) -> Pixels:
-    pixels = decode_frame(data, pixel_format)
+    # All formats that are compared, in the order of channels that the camera sends.
+    pixels = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+    if pixel_format is PixelFormat.RGB8:
+        pixels = pixels[..., ::-1]
     # WebP knows no grey.
     return pixels[..., 0] if pixel_format.channels == 1 and pixels.ndim == 3 else pixels

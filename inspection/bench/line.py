@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from cameras.bus import Bus
 from cameras.frame import Frame, PixelFormat
@@ -26,12 +26,12 @@ from inspection.artifact import read_artifact
 from inspection.bench.station import DEADLINE_MS, PRODUCT, BenchStation, Sensor, bench_model, bench_scenes, bench_station
 from inspection.cell import Cell, CellPart, Outcome
 from inspection.config import Config
-from inspection.detector import CompiledNetwork, computing_threads
+from inspection.detector import CompiledNetwork, computing_threads, usable_precision
 from inspection.domain import Verdict
 from inspection.messages import CellMessage
 from inspection.preprocessing import network_input
 from inspection.records.database import open_engine
-from inspection.records.tables import inspections
+from inspection.records.tables import faults, inspections
 from inspection.starting import close_lots, open_lots
 
 IN_FLIGHT = 4
@@ -39,7 +39,7 @@ IN_FLIGHT = 4
 # Parts per second: below the cameras' own limit of 500 frames.
 _FASTEST = 400.0
 _ROUNDS, _WARM_UP = 60, 5
-_STAGES = ("expose", "transfer", "queue", "preprocess", "infer", "regions", "record")
+_STAGES = ("expose", "transfer", "queue", "preprocess", "optics", "infer", "regions", "record")
 
 
 SENSORS = (Sensor(1280, 1024, "BayerRG8"), Sensor(1280, 1024, "Mono8"), Sensor(2448, 2048, "Mono8"))
@@ -65,13 +65,16 @@ class Usage:
 @dataclass(frozen=True, slots=True)
 class LineRun:
     """One stretch of parts. ``wanted_parts_per_s`` is None for the highest rate. ``lost`` counts parts that ended without a
-    verdict, by reason. ``durable`` is from trigger to durable verdict; ``stages`` add up to it for each part.
+    verdict, by reason, ``verdicts`` the others, and ``images_skipped`` the passed ones whose images there was no time to store.
+    ``durable`` is from trigger to durable verdict; ``stages`` add up to it for each part.
     """
 
     wanted_parts_per_s: float | None
     parts: int
     parts_per_s: float
     lost: dict[str, int]
+    verdicts: dict[str, int]
+    images_skipped: int
     durable: Quantiles | None
     stages: dict[str, Quantiles]
     processes: dict[str, Usage]
@@ -119,7 +122,7 @@ def measure(
         sensor,
         cameras,
         (manifest.preprocessing.width, manifest.preprocessing.height),
-        manifest.parity.precision,
+        usable_precision(manifest.parity.precision),
         limit,
         limit_all,
         highest.parts_per_s,
@@ -132,7 +135,7 @@ def measure(
 def _limits(model: Path, sensor: Sensor, scenes: Sequence[CellPart]) -> tuple[float, float]:
     """Parts per second of bare inference: on the inspector's threads, on all cores. In turn, so that noise meets both."""
     artifact = read_artifact(model)
-    preprocessing, precision = artifact.manifest.preprocessing, artifact.manifest.parity.precision
+    preprocessing, precision = artifact.manifest.preprocessing, usable_precision(artifact.manifest.parity.precision)
     pixels = np.asarray(scenes[0].pixels)
     frame = Frame(pixels, PixelFormat.RGB8 if sensor.color else PixelFormat.Mono8, frame_id=1, timestamp_ns=0, received_ns=0)
     tensor = network_input(frame, preprocessing.width, preprocessing.height)
@@ -163,7 +166,7 @@ def run_parts(station: BenchStation, scenes: Sequence[CellPart], rate: float | N
     outcomes: list[Outcome] = []
     for cell in cells:
         cell.on_outcome = outcomes.append
-    before = _processor_seconds(station)
+    before, skipped = _processor_seconds(station), _images_skipped(config)
     started = time.monotonic()
     threads = []
     for cell in cells:
@@ -182,7 +185,7 @@ def run_parts(station: BenchStation, scenes: Sequence[CellPart], rate: float | N
     for cell in cells:
         cell.bus.close()
     close_lots(config, lots.values())
-    return _line_run(config, list(lots.values()), outcomes, rate, took, used)
+    return _line_run(config, list(lots.values()), outcomes, rate, took, used, skipped)
 
 
 def _until(end: float, lot: str, scenes: Sequence[CellPart]) -> Iterator[CellPart]:
@@ -193,7 +196,13 @@ def _until(end: float, lot: str, scenes: Sequence[CellPart]) -> Iterator[CellPar
 
 
 def _line_run(
-    config: Config, lots: list[str], outcomes: Sequence[Outcome], rate: float | None, took: float, used: dict[str, Usage]
+    config: Config,
+    lots: list[str],
+    outcomes: Sequence[Outcome],
+    rate: float | None,
+    took: float,
+    used: dict[str, Usage],
+    skipped_before: int,
 ) -> LineRun:
     engine = open_engine(config.database_url, read_only=True)
     with engine.connect() as connection:
@@ -202,7 +211,7 @@ def _line_run(
         ).all()
     engine.dispose()
     timings = {row.trigger_id: row.timings_ms for row in rows}
-    inspected = [each for each in outcomes if each.verdict not in (None, Verdict.NOT_INSPECTED)]
+    inspected = [each for each in outcomes if _is_inspected(each)]
     durable = [each.durable_ms for each in inspected if each.durable_ms is not None]
     stages: dict[str, list[float]] = {name: [] for name in _STAGES}
     for each in inspected:
@@ -211,16 +220,30 @@ def _line_run(
             for name in _STAGES[:-1]:
                 stages[name].append(of_part[name])
             stages["record"].append(each.durable_ms - of_part["total"])
-    lost = Counter(str(each.reason) if each.exposed else "not exposed" for each in outcomes if each not in inspected)
+    lost = Counter(str(each.reason) if each.exposed else "not exposed" for each in outcomes if not _is_inspected(each))
     return LineRun(
         rate,
         len(outcomes),
         len(inspected) / took,
         dict(lost),
+        dict(Counter(str(each.verdict) for each in inspected)),
+        _images_skipped(config) - skipped_before,
         _quantiles(durable),
         {name: quantiles for name, values in stages.items() if (quantiles := _quantiles(values)) is not None},
         used,
     )
+
+
+def _is_inspected(outcome: Outcome) -> bool:
+    return outcome.verdict not in (None, Verdict.NOT_INSPECTED)
+
+
+def _images_skipped(config: Config) -> int:
+    engine = open_engine(config.database_url, read_only=True)
+    with engine.connect() as connection:
+        skipped = connection.execute(select(func.sum(faults.c.count)).where(faults.c.kind == "image_skipped")).scalar_one()
+    engine.dispose()
+    return int(skipped or 0)
 
 
 def _quantiles(values: Sequence[float]) -> Quantiles | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from inspection.bench.line import LineRun, run_parts
-from inspection.bench.station import BenchStation, Sensor, bench_model, bench_scenes, bench_station
+from inspection.bench.station import Sensor, bench_model, bench_scenes, bench_station
 
 SETTLING_S = 300.0
 """Left out of the slope: queues, caches and pools fill. Of a shorter run, the first twelfth."""
@@ -55,7 +55,7 @@ def measure(directory: Path, sensor: Sensor, rate: float, seconds: float, progre
 
         def sample() -> None:
             while not done.wait(max(0.0, started + every_s * (len(samples) + 1) - time.monotonic())):
-                held = _private_bytes(station)
+                held = {name: private_bytes(process.pid) for name, process in station.by_name().items()}
                 samples.append((time.monotonic() - started, held))
                 total = sum(held.values()) / 2**20
                 progress(f"{samples[-1][0] / 60:.0f} of {seconds / 60:.0f} minutes, {total:.0f} MiB in {len(held)} processes")
@@ -82,9 +82,9 @@ def growth(samples: Sequence[tuple[float, dict[str, int]]], name: str, seconds: 
     )
 
 
-def _private_bytes(station: BenchStation) -> dict[str, int]:
-    return {
-        name: int(Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").split("RssAnon:", 1)[1].split(maxsplit=1)[0])
-        * 1024
-        for name, process in station.by_name().items()
-    }
+def private_bytes(pid: int) -> int:
+    """What no other process shares and no file holds. OSError if the process is gone."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    # A process that has ended and was not waited for holds nothing.
+    _, _, held = status.partition("RssAnon:")
+    return int(held.split(maxsplit=1)[0]) * 1024 if held else 0

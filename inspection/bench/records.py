@@ -35,12 +35,13 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 
 from cameras.messages import FrameRef
-from inspection.domain import ImageKind, LotState, Output, Verdict
+from inspection.domain import Image, ImageKind, LotState, Output, Verdict
 from inspection.ledger import Effects, Ledger
 from inspection.messages import Inspected, Ticket
 from inspection.records.cursors import encode_cursor
 from inspection.records.database import migrate, open_engine
-from inspection.records.queries import attempts, changes_after, lot_results, lot_summary
+from inspection.records.queries import attempts, changes_after, list_lots, lot_counts, lot_results, lot_summary
+from inspection.records.search import Wanted, find_inspections
 from inspection.records.tables import Timestamp, images, inspections, lots, parts, triggers
 
 LOT_SIZE = 10_000
@@ -64,7 +65,8 @@ class Times:
 @dataclass(frozen=True, slots=True)
 class RecordsCase:
     """One database with so many rows. ``reads`` by name: the first and last page of a lot, its summary, all attempts of a serial,
-    what changed after a sequence number. Durable means committed with a sync to the disk."""
+    what changed after a sequence number, searches across lots, the list of lots. Durable means committed with a sync to the disk.
+    """
 
     database: str
     rows: int
@@ -102,7 +104,7 @@ def measure(url: str, rows: int, progress: Callable[[str, int, int], None], repe
     writer = open_engine(url)
     migrate(writer)
     started = time.monotonic()
-    _fill(writer, rows, lambda done: progress("rows", done, rows))
+    fill(writer, rows, lambda done: progress("rows", done, rows))
     made_in_s = time.monotonic() - started
     reader = open_engine(url, read_only=True)
     grouped, alone = _inserts(writer, repeats // 3, lambda done: progress("inserts", done, repeats // 3))
@@ -131,19 +133,21 @@ def _lot(number: int) -> str:
     return f"L{number:06d}"
 
 
-def _fill(engine: Engine, rows: int, progress: Callable[[int], None]) -> None:
+def fill(engine: Engine, rows: int, progress: Callable[[int], None], stored: Sequence[tuple[Image, Image]] = ()) -> None:
+    """Make what is missing of the rows, lot by lot. With ``stored``, frames and maps in the image store, every fifth inspection
+    has these in turn, every tenth a pass; else every tenth has images that are names alone."""
     with engine.connect() as connection:
         there = connection.execute(select(func.count()).select_from(lots).where(lots.c.lot != _EXTRA)).scalar_one()
     for number in range(there, -(-rows // LOT_SIZE)):
         progress(number * LOT_SIZE)
         with engine.begin() as connection:
-            _make_lot(connection, number, min(LOT_SIZE, rows - number * LOT_SIZE))
+            _make_lot(connection, number, min(LOT_SIZE, rows - number * LOT_SIZE), stored)
     progress(rows)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sql("ANALYZE"))
 
 
-def _make_lot(connection: Connection, number: int, count: int) -> None:
+def _make_lot(connection: Connection, number: int, count: int, stored: Sequence[tuple[Image, Image]]) -> None:
     """One closed lot: every 20th part failed, every 20th for review; every tenth has its images, as at a tenth of passes kept."""
     lot, first = _lot(number), number * LOT_SIZE
     at = _START + timedelta(seconds=number * LOT_SIZE / 25)
@@ -194,18 +198,20 @@ def _make_lot(connection: Connection, number: int, count: int) -> None:
         "output": output,
     }
     _insert(connection, inspections, of_inspection, index)
-    for kind, size in ((ImageKind.FRAME, 700_000), (ImageKind.MAP, 2_000)):
+    for place, (kind, size) in enumerate(((ImageKind.FRAME, 700_000), (ImageKind.MAP, 2_000))):
+        names = {turn: pictures[place].sha256 for turn, pictures in enumerate(stored)}
+        made_up = literal(f"{kind.value[0]:0>48}") + cast(i + (first + 10**15), String)
         of_image = {
             "seq": i + first,
             "kind": literal(kind.value),
-            "sha256": literal(f"{kind.value[0]:0>48}") + cast(i + (first + 10**15), String),
+            "sha256": case(names, value=i // 5 % len(stored)) if stored else made_up,
             "media_type": literal("image/png"),
             "width": literal(1280),
             "height": literal(1024),
             "pixel_format": literal("Mono8"),
             "nbytes": literal(size),
         }
-        _insert(connection, images, of_image, index, i % 10 == 0)
+        _insert(connection, images, of_image, index, i % (5 if stored else 10) == 0)
 
 
 def _insert(connection: Connection, table: Any, values: dict[str, Any], numbers: Any, where: Any = None) -> None:
@@ -312,6 +318,11 @@ def _reads(engine: Engine, rows: int, repeats: int, progress: Callable[[int], No
     return times
 
 
+def _lots_page(connection: Connection) -> None:
+    """A page of lots as the browser shows it."""
+    lot_counts(connection, [lot.lot for lot in list_lots(connection, None, 25).items])
+
+
 def _queries(number: int, of_lot: int) -> Iterator[tuple[str, Callable[[Connection], object]]]:
     lot, end = _lot(number), (number + 1) * LOT_SIZE
     late = encode_cursor(f"results {lot} ", str(end - PAGE))
@@ -320,4 +331,11 @@ def _queries(number: int, of_lot: int) -> Iterator[tuple[str, Callable[[Connecti
     yield "failed parts of a lot", lambda connection: lot_results(connection, lot, None, PAGE, Verdict.FAIL)
     yield "lot summary", lambda connection: lot_summary(connection, lot)
     yield "by serial", lambda connection: attempts(connection, f"{lot}-{of_lot + 1}")
+    at = _START + timedelta(seconds=number * LOT_SIZE / 25)
+    yield "search for failed parts", lambda connection: find_inspections(connection, Wanted(verdict=Verdict.FAIL), limit=PAGE)
+    in_time = Wanted(verdict=Verdict.REVIEW, recorded_from=at, recorded_to=at + timedelta(hours=1))
+    yield "search in a time", lambda connection: find_inspections(connection, in_time, limit=PAGE)
+    # What is nowhere is looked for until the request has done its share.
+    yield "search in vain", lambda connection: find_inspections(connection, Wanted(product="none"), limit=PAGE)
+    yield "list of lots", _lots_page
     yield "changes after a number", lambda connection: changes_after(connection, number * LOT_SIZE + of_lot, PAGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import cv2
 import msgspec
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
 from cameras.simulator.control import SimulatedCamera
-from cameras.simulator.scenes import render, write_dataset
+from cameras.simulator.scenes import read_pixels, render, write_dataset
 from inspection import config as configuration
 from inspection.artifact import read_artifact, write_artifact
 from inspection.cell import CellPart
@@ -64,14 +66,21 @@ class BenchStation:
 
 
 @contextmanager
-def bench_station(directory: Path, model: Path, sensor: Sensor, cameras: int) -> Iterator[BenchStation]:
-    """A station with so many cameras, all of whose products are judged by ``model``; its data are deleted afterwards."""
+def bench_station(
+    directory: Path, model: Path, sensor: Sensor, cameras: int, records: Config | None = None
+) -> Iterator[BenchStation]:
+    """A station with so many cameras, all of whose products are judged by ``model``; its data are deleted afterwards. They begin
+    as a copy of the SQLite records and images of the station ``records``, which does not run.
+    """
     with ExitStack() as stack:
         # Under the data directory, whose disk is the one to measure.
         run_dir = Path(stack.enter_context(TemporaryDirectory(prefix="run-", dir=directory)))
         config_path = _write_config(run_dir, sensor, cameras)
         config = configuration.load(config_path)
         prepare_directories(config)
+        if records is not None:
+            shutil.copyfile(records.data_dir / "station.db", config.data_dir / "station.db")
+            shutil.copytree(records.image_dir, config.image_dir, dirs_exist_ok=True)
         simulated = [_simulated(config, camera.serial, sensor) for camera in config.cameras]
         for camera in simulated:
             stack.callback(camera.close)
@@ -103,12 +112,14 @@ def _shown(pixels: NDArray[np.uint8], sensor: Sensor) -> NDArray[np.uint8]:
 
 def bench_model(directory: Path, sensor: Sensor) -> Path:
     """A model of rendered parts at this sensor's size, in the smallest design; trained once for each version of the station."""
-    home = directory / f"{sensor.width}x{sensor.height}"
+    home = directory / f"{sensor.width}x{sensor.height}{f'-{sensor.pixel_format}' if sensor.color else ''}"
     report = home / "training.json"
     if not _readable(report):
         dataset = home / "dataset"
         if not dataset.exists():
             write_dataset(dataset, 0, good=_GOOD_IMAGES, test_good=0, per_defect=0, width=sensor.width, height=sensor.height)
+            if sensor.color:
+                _through_a_mosaic(dataset)
         command = [sys.executable, "-m", "training", "train", str(dataset), "--out", str(home / "models"), "--size", "320"]
         done = subprocess.run(
             [*command, "--product", PRODUCT, "--json", str(report)], capture_output=True, text=True, check=False
@@ -116,6 +127,13 @@ def bench_model(directory: Path, sensor: Sensor) -> Path:
         if done.returncode != 0:
             raise StationError(f"no model could be trained: {done.stderr.strip()[-500:]}")
     return Path(msgspec.json.decode(report.read_bytes())["path"])
+
+
+def _through_a_mosaic(dataset: Path) -> None:
+    """Images as the camera sees them: of a grey scene, the mosaic is the image itself."""
+    for path in (dataset / "train" / "good").iterdir():
+        mosaic = read_pixels(path)
+        cv2.imwrite(str(path), cv2.cvtColor(mosaic, cv2.COLOR_BayerRGGB2BGR))
 
 
 def _readable(report: Path) -> bool:

@@ -59,7 +59,7 @@ class Certified:
 
 
 def certify(connection: Connection, lot: str, station: str, recipes: Mapping[str, str], issued_at: datetime) -> Certified:
-    """Read all that a certificate says of a lot, in one snapshot; NotFound if nothing names the lot.
+    """Read all that a certificate says of a lot, in one snapshot. Errors as ``lot_head``.
 
     ``recipes`` are the digests of the station's recipes by product.
     """

@@ -16,8 +16,8 @@ import paho.mqtt.client as mqtt
 
 from inspection.config import MqttReceiverConfig
 from inspection.mes.receiver import Event
-from inspection.mes.secrets import read_secret
 from inspection.mes.sparkplug_session import Latest, Session
+from inspection.secrets import read_secret
 
 log = logging.getLogger(__name__)
 

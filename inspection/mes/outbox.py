@@ -18,6 +18,7 @@ import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from cameras.beat import beat
 from cameras.bus import Bus
 from cameras.messages import FaultReport, Heartbeat
 from inspection.mes.events import Pending, newest
@@ -43,7 +44,7 @@ class Positions:
             self.numbers |= {stream: max(0, number) for stream, number in kept.items()}
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, RecursionError) as error:
             log.warning("%s cannot be read, everything is delivered again: %s", path, error)
 
     def replay(self) -> None:
@@ -54,7 +55,7 @@ class Positions:
             request.unlink()
         except FileNotFoundError:
             return
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, RecursionError) as error:
             log.error("%s cannot be read and is left alone: %s", request, error)
             return
         log.info("delivering again after %s", wanted)
@@ -168,6 +169,7 @@ class OutboxProcess:
             thread.start()
         beat_at = 0.0
         while self.running:
+            beat()
             time.sleep(0.05)
             if time.monotonic() - beat_at >= _BEAT_S:
                 beat_at = time.monotonic()

@@ -76,6 +76,7 @@ COLUMNS = (
     Column("recorded_at", Kind.TIME, nullable=False),
     Column("frame_sha256", Kind.TEXT),
     Column("regions", Kind.JSON, nullable=False),
+    Column("label_regions", Kind.JSON),
 )
 """The columns of a row of ``inspection.records.exports.lot_rows``, in its order. ``label`` is the one that counts now."""
 
@@ -95,6 +96,11 @@ def csv_rows(rows: Rows) -> bytes:
     """Lines of the CSV file."""
     cells = tuple(_CELLS[column.kind] for column in COLUMNS)
     return _csv(["" if value is None else cell(value) for cell, value in zip(cells, row, strict=True)] for row in rows)
+
+
+def csv_texts(lines: Iterable[Iterable[str]]) -> bytes:
+    """Lines of another CSV file, with the same promise about formulas."""
+    return _csv([_text(cell) for cell in line] for line in lines)
 
 
 def write_parquet(batches: Iterable[Rows], file: IO[bytes]) -> None:
@@ -134,7 +140,7 @@ def _record_batch(schema: pa.Schema, rows: Rows) -> pa.RecordBatch:
     arrays = []
     for column, field, values in zip(COLUMNS, schema, zip(*rows, strict=True), strict=True):
         if column.kind is Kind.JSON:
-            values = tuple(map(_json, values))
+            values = tuple(None if value is None else _json(value) for value in values)
         arrays.append(pa.array(values, field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 

@@ -116,8 +116,9 @@ class Jobs:
             if known is None:
                 raise Refusal(Code.UNKNOWN, f"lot {lot!r} was never opened; open it, or start a continuous job for it")
             _check(known, _agree(recipe, product))
-            _named(serial, "serial")
             settings = self._recipe(known.product)
+            if serial or settings.serial_from != "code":
+                _named(serial, "serial")
             if not self._config.camera(settings.camera).software_triggered:
                 raise Refusal(
                     Code.NOT_POSSIBLE,
@@ -128,7 +129,7 @@ class Jobs:
             request = TriggerRequest(
                 request_id=SINGLE + uuid.uuid4().hex,
                 lot=lot,
-                serial=serial,
+                serial=serial or None,
                 camera=settings.camera,
                 reply_to=self._bus.name,
                 requested_ns=now_ns,
@@ -336,7 +337,7 @@ class Jobs:
             return Job(lot=check_name(raw["lot"]), product=check_name(raw["product"]), opened=raw["opened"] is True)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             log.error("the job before this start is not known, %s cannot be read: %r", self._job_file, error)
             return None
 

@@ -13,6 +13,7 @@ from typing import Any
 from asyncua import ua
 from sqlalchemy import Engine
 
+from cameras.beat import beat
 from cameras.bus import Bus
 from cameras.messages import Heartbeat
 from inspection.config import Config
@@ -64,6 +65,7 @@ class OpcUaProcess:
             log.error("%s", error)
             until = time.monotonic() + _COMPLAIN_S
             while self.running and time.monotonic() < until:
+                beat()
                 self._beat(str(error), False)
                 time.sleep(_TICK_S)
             if self.running:
@@ -104,6 +106,7 @@ class OpcUaProcess:
         seq: int | None = None
         tick_at = 0.0
         while self.running:
+            beat()
             for _answer in self._bus.receive(0):
                 pass  # the result of a single job is found in the records
             if time.monotonic() - tick_at >= _TICK_S:

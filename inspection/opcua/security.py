@@ -228,7 +228,7 @@ class Users:
                     raise ValueError("a cost is no number")
         except FileNotFoundError:
             raise ConfigError(f"{self.path} is not there; add a user with `station opcua user add`") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{self.path} cannot be read ({error!r}); remove it and add its users again") from None
         return users
 

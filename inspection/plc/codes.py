@@ -87,6 +87,8 @@ REASON_CODES: Final = {
     Reason.HELD_LOT: 14,
     Reason.SERIAL_MISMATCH: 15,
     Reason.SERIAL_UNREAD: 16,
+    Reason.CHALLENGE_DUE: 17,
+    Reason.OPTICS: 18,
 }
 
 CONTROL_MEANINGS: Final[dict[int, str]] = {

@@ -34,7 +34,9 @@ _ON_BELT = 200
 
 @dataclass
 class Conveyed:
-    """One part, as the PLC knows it. ``bin`` is where it fell; ``accept_read`` that its accept was read in time."""
+    """One part, as the PLC knows it. ``bin`` is where it fell; ``accept_read`` that its accept was read in time;
+    ``serial_shown`` the serial that its result named.
+    """
 
     lot: str
     serial: str
@@ -46,6 +48,7 @@ class Conveyed:
     inspection_id: int | None = None
     verdict: Verdict | None = None
     reason: int = 0
+    serial_shown: str | None = None
     accept_read: bool = False
     bin: Output | None = None
     confirmed: bool = False
@@ -57,7 +60,8 @@ class Conveyor:
     camera sees it until the next one comes.
 
     ``stops`` counts stop requests, after each of which errors are cleared and the belt goes on; ``strangers`` results of parts
-    that are not on the belt.
+    that are not on the belt. Without ``names_serials`` the codes on the parts are to tell the serials, and a result is known by
+    its acquisition id alone.
     """
 
     config: PlcConfig
@@ -65,6 +69,7 @@ class Conveyor:
     pitch_mm: float
     speed_mm_per_s: Callable[[float], float]
     running: bool = True
+    names_serials: bool = True
     parts: list[Conveyed] = field(default_factory=list)
     stops: int = 0
     strangers: int = 0
@@ -165,7 +170,7 @@ class Conveyor:
         if not part.triggered:
             if Status.TRIGGER_READY in shown.status:
                 part.triggered = True
-                self._image = replace(self._image, lot=part.lot, serial=part.serial)
+                self._image = replace(self._image, lot=part.lot, serial=part.serial if self.names_serials else "")
                 self._control(Control.TRIGGER, True)
         elif Status.TRIGGER_ACK in shown.status:
             part.acquisition_id = shown.acquisition_id
@@ -187,7 +192,9 @@ class Conveyor:
     def _note(self, shown: Outputs) -> None:
         """A result belongs to the part with its serial and its acquisition id, or to none that is here."""
         for part in reversed(self.parts):
-            if part.serial == shown.serial and part.acquisition_id == shown.inspection_id & 0xFFFF:
+            same_serial = part.serial == shown.serial or not self.names_serials
+            if same_serial and part.acquisition_id == shown.inspection_id & 0xFFFF:
+                part.serial_shown = shown.serial
                 part.inspection_id, part.verdict, part.reason = shown.inspection_id, _VERDICTS[shown.verdict], shown.reason
                 part.accept_read = part.bin is None and Status.PASS in shown.status
                 return

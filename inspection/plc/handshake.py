@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from inspection.domain import Output, Verdict
+from inspection.domain import Output, Verdict, provisional_serial
 from inspection.messages import OutputCommand, PlcMessage, TriggerAck, TriggerRequest
 from inspection.plc.codes import LATE, PLC_WAS_AWAY, REASON_CODES, VERDICT_CODES, Control, ErrorCode, OfflineReason, Status
 from inspection.plc.confirmations import Confirmations, Fault
@@ -24,7 +24,9 @@ _ALL = Control(sum(Control))
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``deadline_ms`` is the one for an accept; ``confirm_ms`` counts from it, None asks for no confirmation."""
+    """``deadline_ms`` is the one for an accept; ``confirm_ms`` counts from it, None asks for no confirmation.
+    ``serial_from_code``: a trigger may leave the serial to the code on the part.
+    """
 
     camera: str
     reply_to: str
@@ -33,6 +35,7 @@ class Settings:
     watchdog_ms: float
     confirm_ms: float | None
     misses_to_stop: int
+    serial_from_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ class Handshake:
             self._bits.missed = True
             detail = f"trigger for serial {inputs.serial} while Trigger Ready was 0: {self._not_ready(now_ns)}"
             self._faults.append(Fault("missed_acquisition", detail, ErrorCode.MISSED_ACQUISITION))
-        elif not inputs.lot or not inputs.serial:
+        elif not inputs.lot or not (inputs.serial or (inputs.serial == "" and self._settings.serial_from_code)):
             self._bits.missed = True
             detail = f"lot {inputs.lot!r}, serial {inputs.serial!r}: write 1 to 64 printable ASCII characters, then trigger"
             self._faults.append(Fault("invalid_part", detail, ErrorCode.INVALID_PART))
@@ -158,7 +161,7 @@ class Handshake:
             request = TriggerRequest(
                 request_id=self._new_id(),
                 lot=inputs.lot,
-                serial=inputs.serial,
+                serial=inputs.serial or None,
                 camera=self._settings.camera,
                 reply_to=self._settings.reply_to,
                 requested_ns=now_ns,
@@ -191,7 +194,8 @@ class Handshake:
             part.allow_exposure(ack.expose_until_ns)
         if self._settings.confirm_ms is not None:
             due_ns = part.deadline_ns + int(self._settings.confirm_ms * 1e6)
-            self._confirmations.expect(ack.trigger_id, part.request.serial, due_ns)
+            serial = part.request.serial or provisional_serial(ack.trigger_id)
+            self._confirmations.expect(ack.trigger_id, serial, due_ns)
 
     def _command(self, command: OutputCommand, now_ns: int, buffered: bool) -> None:
         part = self._pending.pop(command.request_id)
@@ -204,7 +208,8 @@ class Handshake:
         reason = REASON_CODES[command.reason] if command.reason else LATE if late else PLC_WAS_AWAY if part.void else 0
         result = Result(
             inspection_id=command.trigger_id,
-            serial=part.request.serial,
+            # A code may say what the registers cannot hold; the PLC knows such a part by its Acquisition ID.
+            serial=command.serial.encode("ascii", "replace").decode("ascii"),
             verdict=VERDICT_CODES[command.verdict],
             reason=reason,
             score_x1000=thousandfold(command.score),

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterable
 
+from cameras.beat import beat
 from cameras.bus import Bus
 from cameras.messages import FaultReport, Heartbeat
 from inspection.config import PlcConfig
@@ -30,7 +31,7 @@ _TICK_S = 0.02
 class PlcProcess:
     """One PLC. Until the address can be had, listening is tried again."""
 
-    def __init__(self, config: PlcConfig, expose_window_ms: float, bus: Bus) -> None:
+    def __init__(self, config: PlcConfig, expose_window_ms: float, bus: Bus, serial_from_code: bool = False) -> None:
         self._config = config
         self._bus = bus
         settings = Settings(
@@ -41,6 +42,7 @@ class PlcProcess:
             watchdog_ms=config.watchdog_ms,
             confirm_ms=config.confirm_ms,
             misses_to_stop=config.misses_to_stop,
+            serial_from_code=serial_from_code,
         )
         self._handshake = Handshake(settings, lambda: uuid.uuid4().hex)
         self._server = PlcServer(config, self._written, self._read)
@@ -62,6 +64,7 @@ class PlcProcess:
         retry_at = 0.0
         try:
             while self.running:
+                beat()
                 if not self._listening and time.monotonic() >= retry_at:
                     retry_at = time.monotonic() + _RETRY_S
                     await self._listen()
@@ -99,7 +102,7 @@ class PlcProcess:
             self._bus.send("line", request)
         for fault in answer.faults:
             self._counters["faults"] += fault.count
-            log.warning("%s: %s", fault.kind, fault.detail)
+            log.warning("%s: %s", fault.kind, fault.detail, extra={"kind": fault.kind})
             report = FaultReport(at=time.time(), source="plc", kind=fault.kind, count=fault.count, detail=fault.detail)
             self._bus.send("recorder", report)
         return answer

@@ -54,7 +54,9 @@ REGISTERS: Final = (
     Register("confirmed_acquisition", "holding", 3, "u16", 1, "Acquisition ID of the part that is confirmed."),
     Register("confirmed_output", "holding", 4, "u16", 1, "What the rejector did with it, see Output."),
     Register("lot", "holding", 5, "ascii", TEXT_REGISTERS, "Lot of the part at the trigger sensor, 1 to 64 characters."),
-    Register("serial", "holding", 37, "ascii", TEXT_REGISTERS, "Its serial, 1 to 64 characters."),
+    Register(
+        "serial", "holding", 37, "ascii", TEXT_REGISTERS, "Its serial, 1 to 64 characters; empty where the code on it tells it."
+    ),
     # Read by the PLC.
     Register("status", "input", 0, "u16", 1, "Status word, see below."),
     Register("heartbeat", "input", 1, "u16", 1, "Changes every 100 ms while the gateway lives."),
@@ -69,7 +71,7 @@ REGISTERS: Final = (
     Register(
         "model", "input", 12, "ascii", MODEL_REGISTERS, "Result: first 8 hex characters of the model; NUL where none is known."
     ),
-    Register("serial", "input", 16, "ascii", TEXT_REGISTERS, "Result: serial of the part it belongs to."),
+    Register("serial", "input", 16, "ascii", TEXT_REGISTERS, "Result: serial of the part it belongs to, see below."),
 )
 
 HOLDING: Final = tuple(register for register in REGISTERS if register.kind == "holding")
@@ -167,13 +169,18 @@ _SEQUENCE = """
 2. Part at the sensor, Trigger Ready: the PLC writes lot, serial and Trigger, in one frame or Trigger last.
 3. Trigger Ack: the PLC notes Acquisition ID for the part. With Expose, it raises the camera's edge. It drops Trigger.
 4. Results Valid: the PLC reads all result registers in one frame, looks for the part with this serial and Acquisition ID, notes
-   Pass for it, raises Results Ack, and drops it when Results Valid is gone.
+   Pass for it, raises Results Ack, and drops it when Results Valid is gone. A part for which it named no serial has its
+   Acquisition ID alone.
 5. Part at the rejector: it is accepted if Pass was read for it, else rejected. An accept needs power, a reject does not.
 6. The PLC writes what the rejector did: Acquisition ID, output, and the count of confirmations raised by one, in one frame or the
    count last.
 
 After a start of the gateway, and after the PLC's heartbeat came back, Trigger Ready stays 0 for the exposure window: an edge that
 was allowed before must not be taken for the next part's. Parts that were triggered before the heartbeat stopped are rejected.
+
+For a product with `serial_from = "code"` the serial register may be empty when Trigger rises. The result then names the serial
+that was read from the part's Data Matrix or QR code; if none was, `?` and the inspection ID. Characters outside ASCII
+are shown as `?`.
 """
 
 

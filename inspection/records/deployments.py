@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from inspection.domain import Deployment, Model, Rollback
-from inspection.errors import Conflict, GateNotPassed, NotFound
+from inspection.errors import Conflict, GateNotPassed, NotFound, Stale
 from inspection.records.gates import latest_gate
 from inspection.records.tables import deployments, models, shadows
 
@@ -49,11 +49,21 @@ def list_models(connection: Connection) -> tuple[Model, ...]:
 
 
 def deploy_gated(
-    connection: Connection, station: str, product: str, model: str, deployed_by: str, reason: str, override: str | None = None
+    connection: Connection,
+    station: str,
+    product: str,
+    model: str,
+    deployed_by: str,
+    reason: str,
+    override: str | None = None,
+    seen: int | None = None,
 ) -> Deployment:
-    """``deploy``, if ``why_not`` has nothing against it, or else for the reason in ``override``. Raises GateNotPassed."""
+    """``deploy``, if ``why_not`` has nothing against it, or else for the reason in ``override``. Raises GateNotPassed.
+
+    ``seen`` is the deployment that was in service when somebody decided this, 0 for none: Stale if another one is now.
+    """
     get_model(connection, model)
-    _locked(connection, station, product)
+    _check_seen(_locked(connection, station, product), product, seen)
     problem = why_not(connection, station, product, model)
     if problem is not None and not override:
         raise GateNotPassed(
@@ -95,12 +105,15 @@ def next_rollback(connection: Connection, station: str, product: str) -> Rollbac
     return Rollback(present=trusted[-1], former=trusted[-2])
 
 
-def rollback(connection: Connection, station: str, product: str, wanted: Rollback, by: str, reason: str) -> Deployment:
+def rollback(
+    connection: Connection, station: str, product: str, wanted: Rollback, by: str, reason: str, seen: int | None = None
+) -> Deployment:
     """Carry out what ``next_rollback`` said, once the artifact of the former model is found whole.
 
-    It needs no gate: it was in service. Conflict if another model was put in service meanwhile.
+    It needs no gate: it was in service. Conflict if another model was put in service meanwhile; ``seen`` as in ``deploy_gated``.
     """
     in_service = _locked(connection, station, product)
+    _check_seen(in_service, product, seen)
     if in_service is None or next_rollback(connection, station, product) != wanted:
         present = "no model" if in_service is None else f"model {in_service.model[:12]}"
         raise Conflict(
@@ -167,12 +180,35 @@ def model_in_service(connection: Connection, station: str, product: str) -> Depl
     return None if row is None else Deployment(**row)
 
 
+def models_in_service(connection: Connection, station: str) -> tuple[Deployment, ...]:
+    """The deployments that decide on this station now, by product."""
+    statement = (
+        select(deployments)
+        .where(deployments.c.station == station, deployments.c.ended_at.is_(None))
+        .order_by(deployments.c.product)
+    )
+    return tuple(Deployment(**row) for row in connection.execute(statement).mappings())
+
+
 def list_deployments(connection: Connection, station: str) -> tuple[Deployment, ...]:
     """All deployments on this station, newest first."""
     rows = connection.execute(
         select(deployments).where(deployments.c.station == station).order_by(deployments.c.deployment_id.desc())
     ).mappings()
     return tuple(Deployment(**row) for row in rows)
+
+
+def _check_seen(in_service: Deployment | None, product: str, seen: int | None) -> None:
+    """Whoever decided by a page that is out of date has to look again."""
+    if seen is None or seen == (0 if in_service is None else in_service.deployment_id):
+        return
+    if in_service is None:
+        raise Stale(f"no model is in service for {product} any more; reload the page and decide again")
+    raise Stale(
+        f"{in_service.deployed_by} put model {in_service.model[:12]} in service for {product} at "
+        f"{in_service.deployed_at:%Y-%m-%d %H:%M:%S} UTC ({in_service.reason}), after what you saw; "
+        "reload the page, look at that, and decide again"
+    )
 
 
 def _locked(connection: Connection, station: str, product: str) -> Deployment | None:

@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, select
+from sqlalchemy import Connection, Row, Select, and_, case, func, select
 
 from inspection.domain import ImageKind, Lot, LotSummary
+from inspection.errors import Conflict
 from inspection.records.queries import get_lot, lot_summary
 from inspection.records.tables import images, inspections, labels
 
@@ -19,9 +20,14 @@ Connect = Callable[[], AbstractContextManager[Connection]]
 Rows = Sequence[Row[Any]]
 
 newest_label = (
-    select(func.max(labels.c.label_id)).where(labels.c.seq == inspections.c.seq).correlate(inspections).scalar_subquery()
+    select(case((labels.c.label.is_not(None), labels.c.label_id)))
+    .where(labels.c.seq == inspections.c.seq)
+    .order_by(labels.c.label_id.desc())
+    .limit(1)
+    .correlate(inspections)
+    .scalar_subquery()
 )
-"""For statements over inspections: the number of the label that counts."""
+"""For statements over inspections: the number of the label that counts; NULL if there is none, or it was taken back."""
 
 _COLUMNS = (
     inspections.c.seq,
@@ -52,6 +58,7 @@ _COLUMNS = (
     inspections.c.recorded_at,
     images.c.sha256.label("frame_sha256"),
     inspections.c.regions,
+    labels.c.regions.label("label_regions"),
 )
 
 
@@ -72,9 +79,16 @@ class LotHead:
 
 
 def lot_head(connection: Connection, lot: str) -> LotHead:
-    """The lot now, also one that only triggers know; NotFound if nothing names it. Read it inside one transaction."""
+    """The lot now, also one that only triggers know. Read it inside one transaction.
+
+    NotFound if nothing names it, Conflict for the lot of a challenge: golden parts must not be taken for production.
+    """
     summary = lot_summary(connection, lot)
     opened = None if summary.state is None else get_lot(connection, lot)
+    if opened is not None and opened.challenge is not None:
+        raise Conflict(
+            f"lot {lot!r} holds the golden parts of challenge {opened.challenge}, no production; read the challenge itself"
+        )
     newest = select(func.coalesce(func.max(inspections.c.seq), 0)).where(inspections.c.lot == lot)
     return LotHead(opened, summary, connection.execute(newest).scalar_one())
 

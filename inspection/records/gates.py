@@ -14,6 +14,8 @@ from inspection.records.tables import gates
 
 LATENCY = "latency"
 """The check that a model is fast enough."""
+GOLDEN = "golden"
+"""The check that a model judges the golden images right."""
 
 
 def request_gate(connection: Connection, station: str, product: str, model: str, by: str) -> Gate:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from inspection.domain import GoldenImage, ImageKind
+from inspection.domain import GoldenImage, ImageKind, Verdict
 from inspection.errors import Conflict, NotFound
-from inspection.records.labels import check_label
+from inspection.records.labels import check_label, valid_label_ids
+from inspection.records.retention import lost_to_retention
 from inspection.records.tables import golden_images, images, imported_images, inspections, labels
+
+_FRAME = (images.c.seq == inspections.c.seq) & (images.c.kind == ImageKind.FRAME) & images.c.deleted_at.is_(None)
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenCandidate:
+    """A labelled inspection that could be made golden."""
+
+    seq: int
+    lot: str
+    serial: str
+    label: str
+    verdict: Verdict
 
 
 def add_imported(connection: Connection, product: str, sha256: str, name: str, folder: str, pixel_format: str, by: str) -> bool:
@@ -45,6 +59,8 @@ def add_golden(connection: Connection, image: GoldenImage) -> bool:
         return False
     values = asdict(image)
     if known is None:
+        if lost_to_retention(connection, [image.sha256]):
+            raise Conflict(f"image {image.sha256[:12]} was deleted by retention meanwhile; choose another")
         connection.execute(insert(golden_images).values(**values))
     else:
         connection.execute(update(golden_images).where(this).values(**values))
@@ -60,7 +76,7 @@ def golden_inspections(connection: Connection, product: str, seqs: Iterable[int]
     for seq in seqs:
         row = connection.execute(
             select(inspections.c.product, inspections.c.lot, inspections.c.serial, images.c.sha256, images.c.pixel_format)
-            .join(images, (images.c.seq == inspections.c.seq) & (images.c.kind == ImageKind.FRAME))
+            .join(images, _FRAME)
             .where(inspections.c.seq == seq)
         ).one_or_none()
         if row is None:
@@ -81,6 +97,40 @@ def remove_golden(connection: Connection, product: str, sha256: str) -> None:
     this = (golden_images.c.product == product) & (golden_images.c.sha256 == sha256)
     if connection.execute(delete(golden_images).where(this)).rowcount == 0:
         raise NotFound(f"image {sha256[:12]} is not in the golden set of {product}; list the set to find its name")
+
+
+def get_golden(connection: Connection, product: str, sha256: str) -> GoldenImage:
+    """NotFound if it is not in the golden set of the product."""
+    this = (golden_images.c.product == product) & (golden_images.c.sha256 == sha256)
+    row = connection.execute(select(golden_images).where(this)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"image {sha256[:12]} is not in the golden set of {product}; list the set to find its name")
+    return GoldenImage(**row)
+
+
+def golden_candidates(connection: Connection, product: str, part: str, limit: int) -> tuple[GoldenCandidate, ...]:
+    """Labelled inspections with a stored frame that is not golden yet, newest label first; those with ``part`` in serial, lot or
+    label.
+    """
+    known = select(golden_images.c.sha256).where(golden_images.c.product == product)
+    statement = (
+        select(inspections.c.seq, inspections.c.lot, inspections.c.serial, labels.c.label, inspections.c.verdict)
+        .join(labels, labels.c.seq == inspections.c.seq)
+        .join(images, _FRAME)
+        .where(
+            inspections.c.product == product,
+            labels.c.label_id.in_(valid_label_ids()),
+            labels.c.label.is_not(None),
+            images.c.sha256.not_in(known),
+        )
+        .order_by(labels.c.label_id.desc())
+        .limit(limit)
+    )
+    if part:
+        places = (inspections.c.serial, inspections.c.lot, labels.c.label)
+        statement = statement.where(or_(*(place.icontains(part, autoescape=True) for place in places)))
+    rows = connection.execute(statement).mappings()
+    return tuple(GoldenCandidate(**{**row, "verdict": Verdict(row["verdict"])}) for row in rows)
 
 
 def list_golden(connection: Connection, product: str) -> tuple[GoldenImage, ...]:

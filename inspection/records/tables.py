@@ -1,8 +1,9 @@
 """The tables, one per noun of the domain. Timestamps are aware UTC; JSON columns hold only what is never filtered on.
 
-Writers: the recorder writes ``lots, lot_events, parts, triggers, inspections, images, faults, shadow_inspections``, and as
-their one writer assigns sequence numbers, so that commit order is their order. The tables of learning, from ``labels`` on, are
-written by commands of people and by the trainer, in short transactions; their numbers come from the database.
+Writers: the recorder writes ``lots, lot_events, parts, triggers, inspections, images, image_totals, faults,
+shadow_inspections``, and as their one writer assigns sequence numbers, so that commit order is their order. The tables of
+learning, from ``labels`` on, and ``legal_holds`` are written by commands of people and by the trainer, in short transactions;
+their numbers come from the database.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -144,12 +146,16 @@ inspections = Table(
     Column("output", String(16)),
     Column("late_verdict", String(16)),
     Column("late_score", Float),
+    Column("optics", JSON(none_as_null=True)),
+    Column("detail", Text),
     Index(None, "lot", "seq"),
     Index(None, "lot", "verdict", "output", "reason"),
     Index(None, "lot", "verdict", "seq"),
     Index(None, "serial", "seq"),
     # What a model scored is asked for when it is gated.
     Index(None, "model", "seq"),
+    # Parts of one verdict, in all lots: the queue of a reviewer.
+    Index(None, "verdict", "seq"),
 )
 
 images = Table(
@@ -163,7 +169,41 @@ images = Table(
     Column("height", Integer, nullable=False),
     Column("pixel_format", String(16), nullable=False),
     Column("nbytes", Id, nullable=False),
+    # Set by retention: the file is gone, or is kept for another row's sake. The row stays.
+    Column("deleted_at", Timestamp),
+    Column("deleted_for", String(64)),
     Index(None, "sha256"),
+    # What retention walks along: images that are kept, oldest first.
+    Index("ix_images_kept", "seq", sqlite_where=text("deleted_at IS NULL"), postgresql_where=text("deleted_at IS NULL")),
+)
+
+# What is kept now, counted as rows come and images go: summing ten million rows would take a minute.
+image_totals = Table(
+    "image_totals",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("verdict", String(16), primary_key=True),
+    Column("images", Id, nullable=False),
+    Column("nbytes", Id, nullable=False),
+)
+
+# Written by people. An order to keep images; exactly one of lot, serial and seq says of what.
+legal_holds = Table(
+    "legal_holds",
+    metadata,
+    Column("legal_hold_id", Id, primary_key=True, autoincrement=True),
+    Column("lot", String(64)),
+    Column("serial", String(64)),
+    Column("seq", Id, ForeignKey("inspections.seq")),
+    Column("placed_at", Timestamp, nullable=False),
+    Column("placed_by", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("released_at", Timestamp),
+    Column("released_by", String(64)),
+    Column("release_reason", Text),
+    Index(None, "lot"),
+    Index(None, "serial"),
+    Index(None, "seq"),
 )
 
 faults = Table(
@@ -216,13 +256,13 @@ deployments = Table(
     ),
 )
 
-# Append-only: the newest row of an inspection counts, the others are its history.
+# Append-only: the newest row of an inspection counts, the others are its history. NULL takes back what was said.
 labels = Table(
     "labels",
     metadata,
     Column("label_id", Id, primary_key=True, autoincrement=True),
     Column("seq", Id, ForeignKey("inspections.seq"), nullable=False),
-    Column("label", String(64), nullable=False),
+    Column("label", String(64)),
     Column("regions", JSON, nullable=False),
     Column("labelled_by", String(64), nullable=False),
     Column("labelled_at", Timestamp, nullable=False),
@@ -241,6 +281,7 @@ imported_images = Table(
     Column("pixel_format", String(16), nullable=False),
     Column("imported_by", String(64), nullable=False),
     Column("imported_at", Timestamp, nullable=False),
+    Index(None, "sha256"),
 )
 
 golden_images = Table(
@@ -253,6 +294,7 @@ golden_images = Table(
     Column("pixel_format", String(16), nullable=False),
     Column("added_by", String(64), nullable=False),
     Column("added_at", Timestamp, nullable=False),
+    Index(None, "sha256"),
 )
 
 # ``document`` is the canonical JSON that the digest is of, as text: what is frozen must not be written anew by a database.
@@ -266,6 +308,14 @@ training_sets = Table(
     Column("warnings", JSON, nullable=False),
     Column("created_by", String(64), nullable=False),
     Column("created_at", Timestamp, nullable=False),
+)
+
+# What the documents say, so that retention finds a member without reading them.
+training_set_members = Table(
+    "training_set_members",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("training_set", String(64), ForeignKey("training_sets.training_set"), primary_key=True),
 )
 
 training_runs = Table(
@@ -372,4 +422,98 @@ idempotency_keys = Table(
     Column("media_type", String(64)),
     Column("body", LargeBinary),
     Index(None, "at"),
+)
+
+# ``password_hash`` is Argon2id's own text, salt and costs included.
+users = Table(
+    "users",
+    metadata,
+    Column("user", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("password_hash", String(255), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    Column("disabled_at", Timestamp),
+    Column("failed_logins", Integer, nullable=False),
+    Column("locked_until", Timestamp),
+    Column("must_change_password", Boolean, nullable=False, server_default=false()),
+)
+
+# ``digest`` is the SHA-256 of what the browser's cookie holds. ``authenticated_at``: when the password was last shown.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("user", String(64), ForeignKey("users.user"), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("started_at", Timestamp, nullable=False),
+    Column("used_at", Timestamp, nullable=False),
+    Column("authenticated_at", Timestamp, nullable=False),
+    Index(None, "user"),
+)
+
+# Append-only, numbered without gaps; ``digest`` covers the row and ``previous``, the digest of the row before.
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("audit_id", Id, primary_key=True, autoincrement=False),
+    Column("at", Timestamp, nullable=False),
+    Column("by", String(64), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("outcome", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Index(None, "by", "audit_id"),
+)
+
+# What reviewers choose from: ``colour`` as #rrggbb, ``key`` the key that labels with it.
+defect_classes = Table(
+    "defect_classes",
+    metadata,
+    Column("product", String(64), primary_key=True),
+    Column("defect_class", String(64), primary_key=True),
+    Column("colour", String(7), nullable=False),
+    Column("key", String(1)),
+    Column("created_by", String(64), nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("retired_at", Timestamp),
+)
+
+# What a model scored on stored images, beside what it scored on the line.
+model_scores = Table(
+    "model_scores",
+    metadata,
+    Column("model", String(64), ForeignKey("models.model"), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("score", Float, nullable=False),
+)
+
+# Real parts, kept beside the line, whose verdict is beyond doubt.
+golden_parts = Table(
+    "golden_parts",
+    metadata,
+    Column("product", String(64), primary_key=True),
+    Column("serial", String(64), primary_key=True),
+    Column("label", String(64), nullable=False),
+    Column("added_by", String(64), nullable=False),
+    Column("added_at", Timestamp, nullable=False),
+)
+
+# One feeding of the golden parts through the line, in a lot of its own. ``results`` by serial, once it has ended.
+challenges = Table(
+    "challenges",
+    metadata,
+    Column("challenge_id", Id, primary_key=True, autoincrement=True),
+    Column("product", String(64), nullable=False),
+    Column("lot", String(64), nullable=False, unique=True),
+    Column("started_at", Timestamp, nullable=False),
+    Column("started_by", String(64), nullable=False),
+    Column("ended_at", Timestamp),
+    Column("state", String(16), nullable=False),
+    Column("results", JSON, nullable=False),
+    Index(None, "product", "challenge_id"),
 )

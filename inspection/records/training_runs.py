@@ -74,6 +74,12 @@ def list_runs(connection: Connection, product: str | None, limit: int) -> tuple[
     return tuple(_run(row) for row in connection.execute(statement).mappings())
 
 
+def run_of_model(connection: Connection, model: str) -> int | None:
+    """The number of the run that made a model; None for one that no run made, such as one with chosen thresholds."""
+    made = select(training_runs.c.training_run_id).where(training_runs.c.model == model)
+    return connection.execute(made.order_by(training_runs.c.training_run_id).limit(1)).scalar_one_or_none()
+
+
 def cancel_run(connection: Connection, training_run_id: int, by: str) -> TrainingRun:
     """Cancel a run: at once if no trainer has it, else the trainer ends it within seconds. Conflict if it is over."""
     run = get_run(connection, training_run_id)

@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, RowMapping, insert, select
 
 from inspection.domain import Member, TrainingSet
-from inspection.errors import NotFound, StationError
-from inspection.records.tables import training_sets
+from inspection.errors import Conflict, NotFound, StationError
+from inspection.records.retention import lost_to_retention
+from inspection.records.tables import training_set_members, training_sets
 from inspection.training_set import Draft, parse_document
 
 _LISTED = tuple(column for column in training_sets.c if column.name != "document")
 
 
 def freeze(connection: Connection, draft: Draft, by: str) -> TrainingSet:
-    """Record a checked draft; the same content again is the set that was recorded first."""
+    """Record a checked draft; the same content again is the set that was recorded first. Conflict if an image is gone by now."""
     digest = draft.digest
     known = _find(connection, digest)
     if known is not None:
@@ -30,7 +31,14 @@ def freeze(connection: Connection, draft: Draft, by: str) -> TrainingSet:
         "created_by": by,
         "created_at": datetime.now(UTC),
     }
-    return _set(connection.execute(insert(training_sets).values(**values).returning(*_LISTED)).mappings().one())
+    hashes = sorted({member.sha256 for member in draft.members})
+    lost = lost_to_retention(connection, hashes)
+    if lost:
+        raise Conflict(f"{len(lost)} images of the training set were deleted by retention meanwhile; ask for it again")
+    made = _set(connection.execute(insert(training_sets).values(**values).returning(*_LISTED)).mappings().one())
+    if hashes:
+        connection.execute(insert(training_set_members), [{"sha256": each, "training_set": digest} for each in hashes])
+    return made
 
 
 def get_training_set(connection: Connection, training_set: str) -> TrainingSet:

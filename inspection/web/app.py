@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -15,33 +17,59 @@ from nicegui import ui
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from cameras.beat import beat
 from cameras.bus import Bus
 from inspection.messages import CellMessage
+from inspection.passwords import Passwords
 from inspection.records.database import open_engine
+from inspection.tls import Certificate
 from inspection.web import (
     problems,
+    routes_audit,
+    routes_challenges,
+    routes_classes,
+    routes_comparisons,
     routes_exports,
+    routes_golden,
     routes_inspections,
     routes_labels,
+    routes_legal_holds,
     routes_lots,
+    routes_metrics,
     routes_models,
+    routes_quality,
+    routes_review,
+    routes_session,
+    routes_settings,
     routes_station,
+    routes_storage,
     routes_training,
     routes_triggers,
+    routes_users,
 )
 from inspection.web.access import Access
+from inspection.web.bodies import BodyLimit
 from inspection.web.commands import ZmqRecorderClient
-from inspection.web.context import Context
+from inspection.web.context import Context, utc_now
+from inspection.web.disk import DiskWatch
+from inspection.web.encrypted import OnlyEncrypted, Renewed
+from inspection.web.headers import SecurityHeaders
 from inspection.web.idempotency import Idempotency
 from inspection.web.names import EncodedSlashes
-from inspection.web.pages import inspections, layout, live, lots
+from inspection.web.pages import golden, inspections, layout, live, lots, models, parts, people, quality, review, training
+from inspection.web.pages import settings as settings_page
 from inspection.web.settings import Settings
+from inspection.web.trail import Templates
 from inspection.web.triggers import INBOX, Triggers
+
+_BEAT_S = 0.5
+# Requests that are still answered when the process is to stop.
+_STOP_S = 3
 
 OPENAPI = Path(__file__).parent / "openapi.json"
 
 
-def create_api(settings: Settings) -> FastAPI:
+def create_api(settings: Settings, clock: Callable[[], datetime] = utc_now, passwords: Passwords | None = None) -> FastAPI:
     """The REST API alone. Nothing is opened before the first request."""
     context = Context(
         settings,
@@ -49,11 +77,17 @@ def create_api(settings: Settings) -> FastAPI:
         open_engine(settings.database_url),
         ZmqRecorderClient(settings.command_address),
         Triggers(lambda: Bus(settings.run_dir, INBOX, CellMessage)),
+        clock,
+        passwords or Passwords(),
+        DiskWatch(settings.limits),
     )
+    templates = Templates()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        beats = asyncio.create_task(_beats())
         yield
+        beats.cancel()
         context.reader.dispose()
         context.writer.dispose()
         context.recorder.close()
@@ -70,10 +104,13 @@ def create_api(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
+    app.state.answers = routes_quality.Answers()
     # The last one added is the first to see a request.
     app.add_middleware(Idempotency, records=context.writer)
-    app.add_middleware(Access, tokens=context.reader if settings.tokens else None, requests_per_s=settings.requests_per_s)
+    app.add_middleware(Access, context=context, templates=templates)
+    app.add_middleware(BodyLimit)
     app.add_middleware(EncodedSlashes)
+    app.add_middleware(SecurityHeaders)
     problems.install(app)
     for routes in (
         routes_lots,
@@ -82,10 +119,24 @@ def create_api(settings: Settings) -> FastAPI:
         routes_inspections,
         routes_station,
         routes_labels,
+        routes_review,
+        routes_classes,
         routes_training,
         routes_models,
+        routes_session,
+        routes_users,
+        routes_audit,
+        routes_quality,
+        routes_challenges,
+        routes_golden,
+        routes_settings,
+        routes_comparisons,
+        routes_legal_holds,
+        routes_storage,
     ):
         app.include_router(routes.router)
+        templates.add(routes.router)
+    app.include_router(routes_metrics.router(context))
 
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
     known = tuple(app.router.routes)
@@ -102,12 +153,20 @@ def create_api(settings: Settings) -> FastAPI:
     return app
 
 
+async def _beats() -> None:
+    """The event loop, which all requests and pages share, comes round."""
+    while True:
+        beat()
+        await asyncio.sleep(_BEAT_S)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The REST API and the pages. Once per process: NiceGUI keeps its pages in one place."""
     app = create_api(settings)
     layout.install(app)
-    for page in (live, lots, inspections):
+    for page in (live, review, lots, parts, inspections, quality, training, models, golden, people, settings_page):
         page.install(app.state.context)
+    people.install_plain(app, app.state.context)
 
     def nowhere() -> None:
         layout.show_missing(settings.station, "There is no page at this address; start from the live page or the lots.")
@@ -125,10 +184,21 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def run(settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGINT or SIGTERM."""
+def run(settings: Settings, host: str, port: int, find_certificate: Callable[[], Certificate | None] = lambda: None) -> None:
+    """Serve until SIGINT or SIGTERM, encrypted if there is a certificate, which is looked for again every minute."""
+    app = create_app(settings)
+    certificate = find_certificate()
     # log_config=None: the process has set logging up; every poll of every page would be a line of the access log.
-    uvicorn.run(create_app(settings), host=host, port=port, log_config=None, access_log=False)
+    options: dict[str, Any] = {"host": host, "port": port, "log_config": None, "access_log": False, "server_header": False}
+    options["timeout_graceful_shutdown"] = _STOP_S
+    if certificate is None:
+        uvicorn.run(app, **options)
+        return
+    renewed = Renewed(certificate, find_certificate)
+    if not certificate.generated:
+        app.add_middleware(OnlyEncrypted)
+    with renewed.watching():
+        uvicorn.run(app, **options, ssl_context_factory=lambda _config, _default: renewed.context)
 
 
 def openapi_document() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextvars import ContextVar
 from typing import Annotated
 from urllib.parse import quote, unquote
 
@@ -14,6 +15,15 @@ from inspection.commands import check_name, check_reason, check_text
 
 # Stands for an encoded slash while a route is chosen. Private use, so not visible, so never part of a name.
 _SLASH = "\ue000"
+
+
+# The account whose token the present request shows.
+account_of_request: ContextVar[str | None] = ContextVar("account_of_request", default=None)
+
+
+def acting(user: str | None, by: str | None) -> str:
+    """For whom a request acts: the user who is logged in, else whom the program names, else the account of its token."""
+    return user or by or account_of_request.get() or "unnamed"
 
 
 class EncodedSlashes:
@@ -30,9 +40,14 @@ class EncodedSlashes:
         await self._app(scope, receive, send)
 
 
+def decoded(segment: str) -> str:
+    """A path segment as it was meant."""
+    return segment.replace(_SLASH, "/")
+
+
 def name_from_path(segment: str) -> str:
     """The name that a path segment stands for; ValueError if it cannot be one."""
-    return check_name(segment.replace(_SLASH, "/"))
+    return check_name(decoded(segment))
 
 
 def name_to_path(name: str) -> str:
@@ -41,9 +56,18 @@ def name_to_path(name: str) -> str:
 
 
 LotName = Annotated[str, Path(description="Name of the lot, percent-encoded."), AfterValidator(name_from_path)]
+UserName = Annotated[str, Path(description="Name of the user, percent-encoded."), AfterValidator(name_from_path)]
 SerialName = Annotated[str, Path(description="Serial of the part, percent-encoded."), AfterValidator(name_from_path)]
 LotFilter = Annotated[
     str | None, Query(alias="lot", description="Only in this lot."), AfterValidator(lambda lot: lot and check_name(lot))
+]
+SerialFilter = Annotated[
+    str | None,
+    Query(alias="serial", description="Of this serial only."),
+    AfterValidator(lambda serial: serial and check_name(serial)),
+]
+ModelFilter = Annotated[
+    str | None, Query(alias="model", pattern="^[0-9a-f]{64}$", description="Judged by this model: its digest.")
 ]
 Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(check_name)]
 By = Annotated[str, Field(min_length=1, max_length=64, description="Who, for the record."), AfterValidator(check_text)]

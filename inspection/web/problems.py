@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from inspection.commands import Refused
-from inspection.errors import BadCursor, Conflict, GateNotPassed, NotFound, StationError, Unavailable
+from inspection.errors import BadCursor, Conflict, GateNotPassed, NotFound, Stale, StaleLabel, StationError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +55,11 @@ class ProblemBody(BaseModel):
 
 
 class Problem(Exception):
-    """An error answer."""
+    """An error answer, with headers of its own if it needs some."""
 
-    def __init__(self, status: HTTPStatus, code: str, detail: str) -> None:
+    def __init__(self, status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
+        self.headers = headers or {}
         self.status = status
         self.code = code
         self.detail = detail
@@ -75,11 +76,16 @@ def not_found_as(code: str) -> Iterator[None]:
 
 @contextmanager
 def conflict_as(code: str) -> Iterator[None]:
-    """Answer 409 with this code where the request contradicts the records; a model without a passed gate has its own code."""
+    """Answer 409 with this code where the request contradicts the records; a model without a passed gate, a label that came too
+    late, and a decision by a page that is out of date have their own codes."""
     try:
         yield
     except GateNotPassed as error:
         raise Problem(HTTPStatus.CONFLICT, "gate_not_passed", str(error)) from None
+    except Stale as error:
+        raise Problem(HTTPStatus.CONFLICT, "stale", str(error)) from None
+    except StaleLabel as error:
+        raise Problem(HTTPStatus.CONFLICT, "stale_label", str(error)) from None
     except Conflict as error:
         raise Problem(HTTPStatus.CONFLICT, code, str(error)) from None
 
@@ -99,14 +105,30 @@ def problem_response(
     return JSONResponse(body.model_dump(exclude_none=True) | members, status_code=status, media_type=MEDIA_TYPE)
 
 
+def code_of(status: HTTPStatus) -> str:
+    """The problem code of an answer that no route chose."""
+    known = {404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large"}
+    return known.get(status, status.name.lower())
+
+
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses of a route for these problems and those that any route can have."""
+    """OpenAPI responses of a route for these problems and those that any route can have: not known, not allowed, too large, too
+    often, not to be understood, and not now.
+    """
+    always = (
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )
     return {
         int(status): {
             "description": status.phrase,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
         }
-        for status in (*statuses, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+        for status in (*statuses, *always)
     }
 
 
@@ -125,7 +147,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     def on_problem(request: Request, error: Problem) -> JSONResponse:
-        return problem_response(request, error.status, error.code, error.detail)
+        response = problem_response(request, error.status, error.code, error.detail)
+        response.headers.update(error.headers)
+        return response
 
     @app.exception_handler(BadCursor)
     def on_bad_cursor(request: Request, error: BadCursor) -> JSONResponse:
@@ -162,7 +186,7 @@ def install(app: FastAPI) -> None:
         if status is HTTPStatus.BAD_REQUEST:
             detail = f"the request cannot be read: {error.detail}; send JSON in UTF-8"
             return problem_response(request, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail)
-        code = {404: "not_found", 405: "method_not_allowed"}.get(status, status.name.lower())
+        code = code_of(status)
         detail = {
             404: "there is nothing at this address; the interface is described at /api/v1/openapi.json",
             405: f"{request.method} is not possible here; the interface is described at /api/v1/openapi.json",

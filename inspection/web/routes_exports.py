@@ -26,7 +26,7 @@ from inspection.mes.tabular import csv_chunks, write_parquet
 from inspection.records.exports import LotHead, lot_head, lot_rows
 from inspection.web.context import Context, InContext
 from inspection.web.names import LotName
-from inspection.web.problems import Problem, documented, not_found_as
+from inspection.web.problems import Problem, conflict_as, documented, not_found_as
 
 router = APIRouter(prefix="/api/v1/lots/{lot}", tags=["exports"], responses=documented())
 
@@ -37,7 +37,7 @@ CHUNK_BYTES = 1 << 18
 
 def _answers(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
     content = {media_type.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}}
-    return {200: {"content": content, "description": description}, **documented(HTTPStatus.NOT_FOUND)}
+    return {200: {"content": content, "description": description}, **documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)}
 
 
 @router.get("/results.csv", response_class=Response, responses=_answers(CSV, "One row per inspection, with a header."))
@@ -86,14 +86,14 @@ def lot_certificate(lot: LotName, context: InContext) -> Response:
     from inspection.mes.certificate import certificate
 
     settings = context.settings
-    with not_found_as("unknown_lot"), context.reader.connect() as connection:
+    with not_found_as("unknown_lot"), conflict_as("challenge_lot"), context.reader.connect() as connection:
         certified = certify(connection, lot, settings.station, settings.recipes, datetime.now(UTC))
     document = certificate(certified, ImageStore(settings.image_dir))
     return Response(document, media_type=PDF, headers=_headers(lot, "certificate.pdf"))
 
 
 def _head(context: Context, lot: str) -> LotHead:
-    with not_found_as("unknown_lot"), context.reader.connect() as connection:
+    with not_found_as("unknown_lot"), conflict_as("challenge_lot"), context.reader.connect() as connection:
         return lot_head(connection, lot)
 
 

@@ -13,8 +13,9 @@ from inspection.domain import Box, GoldenImage, Label
 from inspection.records import queries
 from inspection.records.labels import add_label, label_history, latest_labels
 from inspection.records.stored_images import add_golden, golden_inspections, list_golden, remove_golden
-from inspection.web.context import InContext, Records
-from inspection.web.names import By, Digest, Name, ProductQuery, Reason
+from inspection.regions import MOST
+from inspection.web.context import InContext, Records, User
+from inspection.web.names import By, Digest, Name, ProductQuery, Reason, acting
 from inspection.web.problems import conflict_as, documented, not_found_as
 from inspection.web.routes_inspections import MAX_NUMBER, Seq
 
@@ -24,7 +25,10 @@ Pixels = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class NewRegion(BaseModel):
-    """A rectangle in pixels of the frame."""
+    """A rectangle in pixels of the frame, or a polygon in the rectangle that encloses it.
+
+    ``polygon`` lists pixels [x, y] around the region. What they enclose belongs to it, the pixels of the outline too.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -32,17 +36,22 @@ class NewRegion(BaseModel):
     y: Pixels
     width: Pixels
     height: Pixels
+    polygon: list[tuple[Pixels, Pixels]] | None = Field(default=None, min_length=3, max_length=5000)
 
 
 class NewLabel(BaseModel):
-    """What a part really is: ``ok``, or the name of the defect and where it is."""
+    """What a part really is: ``ok``, or the name of the defect and where it is; null takes back what was said.
+
+    ``after`` is the number of the newest label that was known, 0 for none: a newer one refuses this.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    label: Name
-    by: By
+    label: Name | None
+    by: By | None = None
     reason: Reason = ""
-    regions: list[NewRegion] = Field(default=[], max_length=100)
+    regions: list[NewRegion] = Field(default=[], max_length=MOST)
+    after: Annotated[int, Field(strict=True, ge=0, le=MAX_NUMBER)] | None = None
 
 
 class NewGolden(BaseModel):
@@ -52,7 +61,7 @@ class NewGolden(BaseModel):
 
     product: Name
     seqs: list[Annotated[int, Field(ge=1, le=MAX_NUMBER)]] = Field(min_length=1, max_length=1000)
-    by: By
+    by: By | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +91,13 @@ class GoldenImages:
     status_code=HTTPStatus.CREATED,
     responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
-def label_inspection(seq: Seq, new: NewLabel, context: InContext) -> Label:
-    """Say what a part really is. The newest label counts; earlier ones stay as history."""
-    regions = tuple(Box(each.x, each.y, each.width, each.height) for each in new.regions)
+def label_inspection(seq: Seq, new: NewLabel, context: InContext, user: User) -> Label:
+    """Say what a part really is, or take it back. The newest label counts; earlier ones stay as history."""
+    regions = tuple(
+        Box(each.x, each.y, each.width, each.height, tuple(each.polygon) if each.polygon else None) for each in new.regions
+    )
     with not_found_as("unknown_inspection"), conflict_as("invalid_label"), context.writer.begin() as connection:
-        return add_label(connection, seq, new.label, new.by, new.reason, regions)
+        return add_label(connection, seq, new.label, acting(user, new.by), new.reason, regions, new.after)
 
 
 @router.get("/inspections/{seq}/labels", responses=documented(HTTPStatus.NOT_FOUND))
@@ -115,11 +126,11 @@ def list_golden_images(records: Records, product: ProductQuery) -> GoldenImages:
 
 
 @router.post("/golden-images", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
-def add_golden_images(new: NewGolden, context: InContext) -> GoldenImages:
+def add_golden_images(new: NewGolden, context: InContext, user: User) -> GoldenImages:
     """Put labelled inspections into the golden set, with their labels, all or none."""
     with not_found_as("no_image"), conflict_as("invalid_golden_image"):
         with context.reader.connect() as records:
-            found = golden_inspections(records, new.product, new.seqs, new.by)
+            found = golden_inspections(records, new.product, new.seqs, acting(user, new.by))
         with context.writer.begin() as connection:
             for image in found:
                 add_golden(connection, image)

@@ -7,21 +7,26 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from inspection.commands import MAX_SERIALS, AnnounceParts, CloseLot, Command, HoldLot, OpenLot, Refused, ReleaseLot
-from inspection.domain import Inspection, Lot, LotEvent, LotSummary, Reason, Verdict
+from inspection.commands import MAX_SERIALS, AnnounceParts, CloseLot, Command, HoldLot, OpenLot, Refused, ReleaseLot, check_name
+from inspection.domain import Inspection, Lot, LotEvent, LotState, LotSummary, Reason, Verdict
 from inspection.records import queries
 from inspection.records.cursors import Page
+from inspection.records.queries import LotsWanted
 from inspection.web import names
-from inspection.web.context import Context, InContext, Records
-from inspection.web.names import By, LotName, Name, Why
+from inspection.web.context import Context, InContext, Records, User
+from inspection.web.names import By, LotName, Name, ProductFilter, Why, acting
 from inspection.web.problems import Problem, documented, not_found_as, refusal
+from inspection.web.times import From, To
 
 router = APIRouter(prefix="/api/v1/lots", tags=["lots"], responses=documented())
 
 Cursor = Annotated[str | None, Query(max_length=512, description="next_cursor of the page before; none for the first.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+Prefix = Annotated[
+    str | None, Query(description="Names that begin with this."), AfterValidator(lambda prefix: prefix and check_name(prefix))
+]
 
 
 class NewLot(BaseModel):
@@ -50,7 +55,7 @@ class Explained(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: By
+    by: By | None = None
     reason: Why
 
 
@@ -77,7 +82,7 @@ class Announced(BaseModel):
 
 
 @router.post("", status_code=HTTPStatus.CREATED, responses=documented(HTTPStatus.CONFLICT))
-def open_lot(new: NewLot, context: InContext) -> Lot:
+def open_lot(new: NewLot, context: InContext, user: User) -> Lot:
     """Open a lot of a known product."""
     if new.product not in context.settings.products:
         known = ", ".join(repr(product) for product in context.settings.products) or "none"
@@ -86,29 +91,29 @@ def open_lot(new: NewLot, context: InContext) -> Lot:
             "unknown_product",
             f"product {new.product!r} has no recipe on this station; name one of {known} or add a recipe",
         )
-    _command(context, OpenLot(**new.model_dump(exclude={"by"}), by=new.by or ""))
+    _command(context, OpenLot(**new.model_dump(exclude={"by"}), by=acting(user, new.by)))
     return _written(context, new.lot)
 
 
 @router.post("/{lot}/close", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
-def close_lot(lot: LotName, context: InContext, said: Said | None = None) -> Lot:
+def close_lot(lot: LotName, context: InContext, user: User, said: Said | None = None) -> Lot:
     """Close a lot: parts that come later are not inspected, and rejected."""
     said = said or Said()
-    _command(context, CloseLot(lot=lot, by=said.by or "", reason=said.reason))
+    _command(context, CloseLot(lot=lot, by=acting(user, said.by), reason=said.reason))
     return _written(context, lot)
 
 
 @router.post("/{lot}/hold", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
-def hold_lot(lot: LotName, context: InContext, explained: Explained) -> Lot:
+def hold_lot(lot: LotName, context: InContext, user: User, explained: Explained) -> Lot:
     """Hold an open or closed lot: nothing of it is to leave, and parts that come are not inspected, and rejected."""
-    _command(context, HoldLot(lot=lot, by=explained.by, reason=explained.reason))
+    _command(context, HoldLot(lot=lot, by=acting(user, explained.by), reason=explained.reason))
     return _written(context, lot)
 
 
 @router.post("/{lot}/release", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
-def release_lot(lot: LotName, context: InContext, explained: Explained) -> Lot:
+def release_lot(lot: LotName, context: InContext, user: User, explained: Explained) -> Lot:
     """Release a held lot: it is open or closed as it was before."""
-    _command(context, ReleaseLot(lot=lot, by=explained.by, reason=explained.reason))
+    _command(context, ReleaseLot(lot=lot, by=acting(user, explained.by), reason=explained.reason))
     return _written(context, lot)
 
 
@@ -128,9 +133,22 @@ def announce_parts(lot: LotName, new: NewParts, context: InContext) -> Announced
 
 
 @router.get("", responses=documented(HTTPStatus.BAD_REQUEST))
-def list_lots(records: Records, cursor: Cursor = None, limit: Limit = 100) -> Page[Lot]:
-    """Lots, newest first."""
-    return queries.list_lots(records, cursor, limit)
+def list_lots(
+    records: Records,
+    prefix: Prefix = None,
+    product: ProductFilter = None,
+    state: LotState | None = None,
+    opened_from: From = None,
+    opened_to: To = None,
+    with_challenges: bool = False,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[Lot]:
+    """Lots, newest first, all or those asked for, those with the golden parts of a challenge only ``with_challenges``; times are
+    those of opening.
+    """
+    wanted = LotsWanted(prefix or None, product or None, state, opened_from, opened_to, with_challenges)
+    return queries.list_lots(records, cursor, limit, wanted)
 
 
 @router.get("/{lot}", responses=documented(HTTPStatus.NOT_FOUND))

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from inspection.artifact import read_artifact
+from inspection.artifact import model_at, read_artifact
 from inspection.domain import Deployment, Disagreement, Gate, Model, Shadow, ShadowSummary
 from inspection.errors import ModelError
 from inspection.records import deployments, shadows
 from inspection.records.gates import list_gates, request_gate
-from inspection.web.context import Context, InContext, Records
-from inspection.web.names import By, Digest, Name, Reason, Why
+from inspection.thresholds import with_thresholds
+from inspection.web.context import Context, InContext, Records, User
+from inspection.web.names import By, Digest, Name, Reason, Why, acting
 from inspection.web.problems import Problem, conflict_as, documented, not_found_as
 from inspection.web.routes_inspections import MAX_NUMBER
 
 router = APIRouter(prefix="/api/v1", tags=["models"], responses=documented())
 
+Seen = Annotated[int | None, Field(ge=0, le=MAX_NUMBER)]
+Threshold = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ModelDigest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -29,29 +34,53 @@ class NewGate(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: By
+    by: By | None = None
 
 
 class NewDeployment(BaseModel):
-    """A model to put in service. ``override``: why it shall decide although it did not pass its gate."""
+    """A model to put in service. ``override``: why it shall decide although it did not pass its gate.
+
+    ``in_service``: the number of the deployment that was in service when this was decided, null or 0 for none. If another one is
+    now, nothing happens (409 ``stale``). Left out, nothing is compared.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     product: Name
     model: ModelDigest
-    by: By
+    by: By | None = None
     reason: Why
     override: Why | None = None
+    in_service: Seen = None
 
 
 class NewRollback(BaseModel):
-    """A product whose former model shall decide again."""
+    """A product whose former model shall decide again. ``in_service`` as in a deployment."""
 
     model_config = ConfigDict(extra="forbid")
 
     product: Name
-    by: By
+    by: By | None = None
     reason: Why
+    in_service: Seen = None
+
+
+class NewThresholds(BaseModel):
+    """Thresholds for a model of this product that is else the same, in units of the score, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    product: Name
+    review_threshold: Threshold
+    fail_threshold: Threshold
+    by: By | None = None
+    reason: Why
+
+    @model_validator(mode="after")
+    def in_order(self) -> NewThresholds:
+        if self.review_threshold >= self.fail_threshold:
+            raise ValueError("review_threshold must be below fail_threshold")
+        return self
 
 
 class NewShadow(BaseModel):
@@ -61,7 +90,7 @@ class NewShadow(BaseModel):
 
     product: Name
     model: ModelDigest
-    by: By
+    by: By | None = None
     reason: Reason = ""
 
 
@@ -119,26 +148,61 @@ def show_model(model: Digest, records: Records, context: InContext) -> ModelWith
 
 
 @router.post("/models/{model}/gates", status_code=HTTPStatus.ACCEPTED, responses=documented(HTTPStatus.NOT_FOUND))
-def gate_model(model: Digest, new: NewGate, context: InContext) -> Gate:
+def gate_model(model: Digest, context: InContext, user: User, new: NewGate | None = None) -> Gate:
     """Have the model gated; the trainer does it when it has time, and ``passed`` is null until then."""
     station = context.settings.station
     with not_found_as("unknown_model"), context.writer.begin() as connection:
-        return request_gate(connection, station, deployments.get_model(connection, model).product, model, new.by)
+        product = deployments.get_model(connection, model).product
+        return request_gate(connection, station, product, model, acting(user, new.by if new else None))
+
+
+@router.post(
+    "/models/{model}/thresholds",
+    status_code=HTTPStatus.CREATED,
+    responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+def choose_thresholds(model: Digest, new: NewThresholds, context: InContext, user: User) -> ModelWithGates:
+    """Make a model that differs in thresholds alone, registered, and waiting for its gate as any other."""
+    station, by = context.settings.station, acting(user, new.by)
+    with not_found_as("unknown_model"), context.reader.connect() as records:
+        former = deployments.get_model(records, model)
+    if former.product != new.product:
+        detail = f"model {model[:12]} was made for product {former.product!r}; name that product"
+        raise Problem(HTTPStatus.CONFLICT, "wrong_product", detail)
+    data_dir = context.settings.data_dir
+    with damaged_as_conflict():
+        artifact = read_artifact(data_dir / former.path, model)
+        with conflict_as("same_thresholds"):
+            path, digest = with_thresholds(
+                artifact, data_dir / "models", new.review_threshold, new.fail_threshold, by, new.reason
+            )
+        made = model_at(path, former.product, digest)
+    with context.writer.begin() as connection:
+        deployments.register_model(connection, made)
+        request_gate(connection, station, made.product, digest, by)
+        return ModelWithGates(made, list_gates(connection, station, digest))
 
 
 @router.post("/deployments", status_code=HTTPStatus.CREATED, responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
-def deploy(new: NewDeployment, context: InContext) -> Deployment:
+def deploy(new: NewDeployment, context: InContext, user: User) -> Deployment:
     """Put a model in service; the inspector takes it over between two parts."""
     with not_found_as("unknown_model"), conflict_as("wrong_product"):
         _check_artifact(context, new.model)
         with context.writer.begin() as connection:
             return deployments.deploy_gated(
-                connection, context.settings.station, new.product, new.model, new.by, new.reason, new.override
+                connection,
+                context.settings.station,
+                new.product,
+                new.model,
+                acting(user, new.by),
+                new.reason,
+                new.override,
+                _seen(new),
             )
 
 
 @router.post("/deployments/rollback", responses=documented(HTTPStatus.CONFLICT))
-def roll_back(back: NewRollback, context: InContext) -> Deployment:
+def roll_back(back: NewRollback, context: InContext, user: User) -> Deployment:
     """Put the model in service again that decided before the present one, which later rollbacks will not bring back."""
     station = context.settings.station
     with conflict_as("no_former_model"):
@@ -146,7 +210,8 @@ def roll_back(back: NewRollback, context: InContext) -> Deployment:
             wanted = deployments.next_rollback(records, station, back.product)
         _check_artifact(context, wanted.former)
         with context.writer.begin() as connection:
-            return deployments.rollback(connection, station, back.product, wanted, back.by, back.reason)
+            by = acting(user, back.by)
+            return deployments.rollback(connection, station, back.product, wanted, by, back.reason, _seen(back))
 
 
 @router.get("/shadows")
@@ -156,12 +221,13 @@ def list_shadows(records: Records, context: InContext) -> Shadows:
 
 
 @router.post("/shadows", status_code=HTTPStatus.CREATED, responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
-def start_shadow(new: NewShadow, context: InContext) -> Shadow:
+def start_shadow(new: NewShadow, context: InContext, user: User) -> Shadow:
     """Let a model judge live parts beside the one in service, when the inspector has time."""
     with not_found_as("unknown_model"), conflict_as("no_challenger"):
         _check_artifact(context, new.model)
         with context.writer.begin() as connection:
-            return shadows.start_shadow(connection, context.settings.station, new.product, new.model, new.by, new.reason)
+            by = acting(user, new.by)
+            return shadows.start_shadow(connection, context.settings.station, new.product, new.model, by, new.reason)
 
 
 @router.post("/shadows/stop", responses=documented(HTTPStatus.NOT_FOUND))
@@ -184,12 +250,23 @@ def list_disagreements(
     return Disagreements(shadows.shadow_summary(records, model), found, found[-1].seq if found else after)
 
 
+def _seen(new: NewDeployment | NewRollback) -> int | None:
+    """The deployment that was seen, 0 for none; None if nothing is said of it."""
+    return (new.in_service or 0) if "in_service" in new.model_fields_set else None
+
+
 def _check_artifact(context: Context, model: str) -> None:
     """A model whose files are not whole is not put in service: the inspector would refuse it."""
     with context.reader.connect() as records:
         path = deployments.get_model(records, model).path
+    with damaged_as_conflict():
+        read_artifact(context.settings.data_dir / path, model)
+
+
+@contextmanager
+def damaged_as_conflict() -> Iterator[None]:
+    """Answer 409 where a model's files are not whole."""
     try:
-        # A relative path is relative to the data directory, where the image store lies.
-        read_artifact(context.settings.image_dir.parent / path, model)
+        yield
     except ModelError as error:
         raise Problem(HTTPStatus.CONFLICT, "damaged_model", str(error)) from None

@@ -22,12 +22,14 @@ router = APIRouter(prefix="/api/v1/triggers", tags=["triggers"], responses=docum
 
 
 class NewTrigger(BaseModel):
-    """The part that stands before the camera of its lot's product."""
+    """The part that stands before the camera of its lot's product. Without a serial, the code on the part tells it, for products
+    with ``serial_from = "code"``.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     lot: Name
-    serial: Name
+    serial: Name | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,13 @@ def trigger(new: NewTrigger, context: InContext, records: Records) -> Triggered:
             f"the camera of product {lot.product!r} is not triggered by software; let the PLC trigger, "
             'or set TriggerSource = "Software" for it',
         )
+    if new.serial is None and lot.product not in context.settings.serials_from_code:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "invalid_request",
+            f'name the serial; the code on the part tells it only for products with serial_from = "code", which {lot.product!r} '
+            "has not",
+        )
     name, deadline_ms = camera
     request = TriggerRequest(
         request_id=uuid.uuid4().hex,
@@ -74,7 +83,7 @@ def trigger(new: NewTrigger, context: InContext, records: Records) -> Triggered:
     return Triggered(
         trigger_id=command.trigger_id,
         lot=new.lot,
-        serial=new.serial,
+        serial=command.serial,
         output=command.output,
         verdict=command.verdict,
         reason=command.reason,

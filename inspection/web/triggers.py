@@ -32,6 +32,10 @@ class _Asked:
     until: float = 0.0
 
 
+def _part(request: TriggerRequest) -> str:
+    return "the part" if request.serial is None else f"serial {request.serial!r}"
+
+
 class Triggers:
     """One thread has the mailbox, because a mailbox belongs to one. Made when the first trigger comes."""
 
@@ -56,8 +60,7 @@ class Triggers:
             return asked.answer.result(patience_s)
         except NotYet:
             raise Unavailable(
-                f"the line has not told what became of serial {request.serial!r}; do not accept the part, "
-                "and ask for its attempts later"
+                f"the line has not told what became of {_part(request)}; do not accept the part, and ask for its attempts later"
             ) from None
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import httpx
+import pytest
 from opcua_station import PASSWORD, USER, Caller, Events, client_of, free_port, need_nodesets
 from running_station import PRODUCT, RunningStation, scene
 
@@ -16,6 +17,7 @@ from inspection.opcua.security import Users, own_identity
 from inspection.opcua.state import AUTOMATIC
 
 
+@pytest.mark.by_hand
 def test_single_jobs_are_inspected_and_their_results_come_as_events(tmp_path: Path, plate_model: Path) -> None:
     station = RunningStation(tmp_path, plate_model)
     port = free_port()

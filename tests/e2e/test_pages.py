@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
+import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+import zmq
+from people import logged_in
+from served_pages import CHROMIUM, PageVisit, look
 from sqlalchemy import Engine
+from web_process import web_process
 
-from inspection.commands import HoldLot, OpenLot, execute
+from inspection.commands import Command, HoldLot, OpenLot, execute
 from inspection.domain import ImageKind, LotState, Verdict
 from inspection.records.database import migrate, open_engine
 
-CHROMIUM = Path("/usr/bin/chromium")
 if not CHROMIUM.exists():
     pytest.skip(f"the page tests need a browser at {CHROMIUM}", allow_module_level=True)
 sync_api = pytest.importorskip("playwright.sync_api", reason="the page tests need the playwright package")
@@ -31,15 +31,6 @@ expect = sync_api.expect
 
 ROOT = Path(__file__).parents[2]
 WITH_TAGS = "<img/src=x/onerror=document.title='owned'>"
-SERVE = """
-import json, sys
-from pathlib import Path
-from inspection.web.app import Settings, run
-settings = json.loads(sys.argv[1])
-for name in ("image_dir", "status_path"):
-    settings[name] = Path(settings[name])
-run(Settings(**settings), "127.0.0.1", int(sys.argv[2]))
-"""
 
 
 @dataclass
@@ -50,12 +41,14 @@ class Station:
     engine: Engine
     seeder: Any
     status_path: Path
+    command_address: str
 
-    def beat(self) -> None:
-        """Let all processes report, for longer than the tests take."""
-        beat = {"at": time.time() + 600, "state": "ready", "counters": {}}
+    def beat(self, **recent_faults: float) -> None:
+        """Let all processes report, for longer than the tests take; and faults of so many seconds ago."""
+        beat = {"heard_s": time.monotonic() + 600, "state": "ready", "counters": {}}
         names = ("recorder", "line", "inspector", "camera@cam-1")
-        self.status_path.write_text(json.dumps({"processes": dict.fromkeys(names, beat)}))
+        status = {"processes": dict.fromkeys(names, beat), "tally": {"recent_faults": recent_faults}}
+        self.status_path.write_text(json.dumps(status))
 
     def part(self, lot: str, serial: str, verdict: Verdict = Verdict.PASS, **values: Any) -> int:
         """One recorded part; with pictures if it was inspected."""
@@ -70,34 +63,15 @@ class Station:
         return seq
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _wait_until_serving(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"{url}/api/v1/lots", timeout=5).close()
-            return
-        except urllib.error.URLError:
-            assert process.poll() is None, "the web process ended"
-            time.sleep(0.1)  # between two looks; what is waited for is the answer
-    raise AssertionError("the web process does not answer")
-
-
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory, seeder_class: Any) -> Iterator[Station]:
     folder = tmp_path_factory.mktemp("station")
     database_url = f"sqlite:///{folder / 'records.db'}"
     engine = open_engine(database_url)
     migrate(engine)
-    url = f"http://127.0.0.1:{_free_port()}"
     with engine.connect() as connection:
         seeder = seeder_class(connection, folder / "images")
-        station = Station(url, engine, seeder, folder / "status.json")
+        station = Station("", engine, seeder, folder / "status.json", f"ipc://{folder}/commands")
         for number in range(30):
             seeder.lot(
                 f"old-{number:02}", state=LotState.CLOSED, opened_at=seeder.start.replace(year=2024, month=1, day=1 + number)
@@ -110,73 +84,46 @@ def station(tmp_path_factory: pytest.TempPathFactory, seeder_class: Any) -> Iter
         seeder.fault("camera_lost", "cam-1 did not answer")
         connection.commit()
         station.beat()
-        settings = {
-            "station": "station-7",
-            "database_url": database_url,
-            "image_dir": str(folder / "images"),
-            "status_path": str(station.status_path),
-            "command_address": f"ipc://{folder}/commands",
-            "products": ["plate"],
-            "processes": ["recorder", "line", "inspector", "camera@cam-1"],
-        }
-        arguments = [sys.executable, "-c", SERVE, json.dumps(settings), url.rpartition(":")[2]]
-        # Not a test run to NiceGUI, which would behave otherwise.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-        with subprocess.Popen(arguments, cwd=ROOT, env=environment) as process:
-            try:
-                _wait_until_serving(url, process)
-                yield station
-            finally:
-                process.terminate()
+        processes = ["recorder", "line", "inspector", "camera@cam-1"]
+        with web_process(folder, database_url, processes=processes) as station.url:
+            yield station
     engine.dispose()
 
 
-@dataclass
-class Visit:
-    """A browser page, and what went wrong in it."""
+@pytest.fixture
+def recorder(station: Station) -> Iterator[None]:
+    """Executes the web process's commands on lots, as the recorder does."""
+    commands = zmq.Context.instance().socket(zmq.REP)
+    commands.bind(station.command_address)
+    ended = threading.Event()
 
-    page: Any
-    url: str
-    trouble: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
+    def serve() -> None:
+        while not ended.is_set():
+            if commands.poll(20):
+                command = msgspec.json.decode(commands.recv(), type=Command)
+                with station.engine.begin() as connection:
+                    reply = execute(connection, command)
+                commands.send(msgspec.json.encode(reply))
 
-    def __post_init__(self) -> None:
-        def on_console(message: Any) -> None:
-            if message.type in ("error", "warning"):
-                self.trouble.append(f"{message.type}: {message.text}")
-
-        self.page.on("console", on_console)
-        self.page.on("pageerror", lambda error: self.trouble.append(f"page error: {error}"))
-        self.page.on("dialog", lambda dialog: self.trouble.append(f"dialog: {dialog.message}"))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-
-    def open(self, path: str) -> Any:
-        response = self.page.goto(self.url + path)
-        self.page.wait_for_selector(".live, .sheet")
-        return response
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+    commands.close(linger=0)
 
 
 @pytest.fixture
-def visit(browser: Any, station: Station) -> Iterator[Visit]:
+def visit(browser: Any, station: Station) -> Iterator[PageVisit]:
     """A visit that fails the test if the browser complained or anything was asked of another host."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
-    visit = Visit(context.new_page(), station.url)
+    visit = PageVisit(logged_in(context, station.engine, station.url).new_page(), station.url)
     yield visit
     context.close()
-    assert visit.trouble == []
-    elsewhere = [url for url in visit.requests if not url.startswith((station.url, "data:", "blob:"))]
-    assert elsewhere == []
+    visit.check()
 
 
-def test_the_live_page_shows_the_last_part_its_lot_and_the_station(visit: Visit) -> None:
+def test_the_live_page_shows_the_last_part_its_lot_and_the_station(visit: PageVisit) -> None:
     visit.open("/")
     page = visit.page
     expect(page.locator(".last .word")).to_have_text("Pass")
@@ -197,10 +144,13 @@ def test_the_live_page_shows_the_last_part_its_lot_and_the_station(visit: Visit)
     assert page.locator(".tile").count() == 12
     expect(page.locator(".faults .ready")).to_have_text("Ready")
     expect(page.locator(".faults li").first).to_contain_text("Camera lost cam-1 did not answer")
+    expect(page.locator(".faults li").first).to_contain_text("Look at the camera's cable and power")
+    expect(page.locator(".target")).to_contain_text("61 of 100 · 39 to go")
+    expect(page.locator(".station")).to_contain_text("free")
     expect(page.locator(".station")).to_contain_text("camera@cam-1")
 
 
-def test_the_verdict_is_readable_from_two_metres_and_not_by_colour_alone(visit: Visit) -> None:
+def test_the_verdict_is_readable_from_two_metres_and_not_by_colour_alone(visit: PageVisit) -> None:
     visit.open("/")
     word = visit.page.locator(".last .word")
     # 1 mm of letter height per 0.2 to 0.3 m of distance: 20 mm at 2 m is far above; 1 px is about 0.26 mm.
@@ -208,7 +158,7 @@ def test_the_verdict_is_readable_from_two_metres_and_not_by_colour_alone(visit: 
     assert visit.page.locator(".last .verdict svg.symbol").count() == 1
 
 
-def test_a_new_part_appears_without_reloading(visit: Visit, station: Station) -> None:
+def test_a_new_part_appears_without_reloading(visit: PageVisit, station: Station) -> None:
     visit.open("/")
     page = visit.page
     expect(page.locator(".last .serial")).to_be_visible()
@@ -230,7 +180,7 @@ def test_a_new_part_appears_without_reloading(visit: Visit, station: Station) ->
     assert visit.requests.count(f"{station.url}/") == loads
 
 
-def test_a_fast_line_shows_the_newest_part_and_makes_few_pictures(visit: Visit, station: Station) -> None:
+def test_a_fast_line_shows_the_newest_part_and_makes_few_pictures(visit: PageVisit, station: Station) -> None:
     visit.open("/")
     page = visit.page
     expect(page.locator(".last .serial")).to_be_visible()
@@ -246,22 +196,41 @@ def test_a_fast_line_shows_the_newest_part_and_makes_few_pictures(visit: Visit, 
         # The big one, twice if the page was just reading, and none for the tiles.
         assert 1 <= len(pictures) <= 2
     expect(page.locator(".lot")).to_contain_text("Lot fast")
-    assert page.locator(".cell b").first.inner_text() == "200"
+    # A lot is not counted at every look.
+    expect(page.locator(".cell b").first).to_have_text("200")
 
 
-def test_a_silent_process_is_said_in_words(visit: Visit, station: Station) -> None:
+def test_a_silent_process_is_said_in_words(visit: PageVisit, station: Station) -> None:
     visit.open("/")
     beats = json.loads(station.status_path.read_text())
-    beats["processes"]["inspector"]["at"] = time.time() - 30
+    beats["processes"]["inspector"]["heard_s"] = time.monotonic() - 30
     station.status_path.write_text(json.dumps(beats))
     expect(visit.page.locator(".not-ready")).to_have_text("Not ready")
+    # Nothing on the page is louder.
+    sizes = "elements => elements.map(element => parseFloat(getComputedStyle(element).fontSize))"
+    others = visit.page.locator(".live *:not(.alarm *)").evaluate_all(sizes)
+    assert visit.page.locator(".not-ready").evaluate_all(sizes)[0] > 2 * max(others)
+    assert visit.page.evaluate("document.documentElement.scrollHeight") <= 900
     expect(visit.page.locator(".reason")).to_contain_text("inspector has not reported for 3")
-    expect(visit.page.locator(".station .silent")).to_contain_text("inspector")
+    expect(visit.page.locator(".station .silent", has_text="inspector")).to_have_count(1)
     station.beat()
     expect(visit.page.locator(".ready")).to_have_text("Ready")
 
 
-def test_from_the_lots_down_to_a_part(visit: Visit, station: Station) -> None:
+def test_what_is_not_as_it_should_be_is_said_on_a_station_that_inspects(visit: PageVisit, station: Station) -> None:
+    visit.open("/")
+    degraded = visit.page.locator(".faults")
+    expect(visit.page.get_by_text("Ready", exact=True)).to_be_visible()
+    station.beat(image_lost=3.0)
+    expect(degraded).to_contain_text("Ready, but")
+    expect(degraded).to_contain_text("pictures of parts could not be stored")
+    expect(visit.page.locator(".not-ready")).to_have_count(0)
+    look(visit.page, "live-degraded", whole=True)
+    station.beat()
+    expect(degraded).not_to_contain_text("pictures of parts could not be stored")
+
+
+def test_from_the_lots_down_to_a_part(visit: PageVisit, station: Station) -> None:
     visit.open("/lots")
     page = visit.page
     assert page.locator("tbody tr").count() == 25
@@ -293,7 +262,83 @@ def test_from_the_lots_down_to_a_part(visit: Visit, station: Station) -> None:
     expect(page).to_have_url(f"{station.url}/lots/24%2F0917")
 
 
-def test_a_held_lot_says_who_held_it_and_can_be_taken_away_whole(visit: Visit, station: Station) -> None:
+def test_a_search_opens_what_it_found(visit: PageVisit, station: Station) -> None:
+    page = visit.page
+
+    def search(text: str) -> None:
+        visit.open("/lots")
+        page.get_by_label("Lot or serial").fill(text)
+        page.get_by_role("button", name="Search").click()
+
+    search("SN-9")
+    expect(page).to_have_url(f"{station.url}/parts/SN-9")
+    expect(page.locator("h1")).to_have_text("Part SN-9")
+    assert page.locator(".part-attempts .badge").all_inner_texts() == ["Pass", "Fail"]
+    expect(page.locator(".part-attempts li").nth(1)).to_contain_text("Looks like: bent lead")
+    page.get_by_role("link", name="24/0917").first.click()
+    expect(page.locator("h1")).to_have_text("Lot 24/0917")
+    search("24/0917")
+    expect(page).to_have_url(f"{station.url}/lots/24%2F0917")
+    search("old-1")
+    expect(page.locator("tbody tr")).to_have_count(10)
+    page.get_by_label("State").select_option("open")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator(".sheet")).to_contain_text("Neither a lot nor a serial is or begins with old-1, or the other choices")
+    visit.open("/lots?since=2024-01-03&until=2024-01-04")
+    expect(page.locator("tbody tr")).to_have_count(2)
+
+
+def test_a_lot_is_opened_held_and_released_on_the_page_with_reasons(visit: PageVisit, recorder: None) -> None:
+    visit.open("/lots")
+    page = visit.page
+    page.get_by_role("button", name="Open a lot").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Lot", exact=True).fill("24/0917")
+    dialog.get_by_role("button", name="Open lot").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("use it or choose another name")
+    dialog.get_by_label("Lot", exact=True).fill("24/0919")
+    dialog.get_by_label("Expected quantity").fill("250")
+    dialog.get_by_role("button", name="Open lot").click()
+    expect(page.locator("h1")).to_have_text("Lot 24/0919")
+    expect(page.locator(".reconciliation")).to_contain_text("of 250 expected")
+    done = {"Hold": ("held", "<i>dents</i>"), "Release": ("open", "looked through"), "Close": ("closed", "order is done")}
+    for action, (state, why) in done.items():
+        page.get_by_role("button", name=f"{action} lot").click()
+        dialog.get_by_label("Reason").fill(why)
+        dialog.get_by_role("button", name=f"{action} lot").click()
+        expect(page.locator(".title .state")).to_have_text(state)
+        expect(page.locator(".events li").last).to_contain_text(why)
+    # The browser reports the refusal itself.
+    visit.trouble[:] = [text for text in visit.trouble if "409 (Conflict)" not in text]
+
+
+def test_quality_shows_lots_and_marks_the_one_out_of_control(visit: PageVisit, station: Station) -> None:
+    seeder, page = station.seeder, visit.page
+    for number in range(12):
+        lot = f"Q/{number:02}"
+        seeder.lot(lot, opened_at=seeder.start + timedelta(seconds=number))
+        for part in range(20):
+            stopped = part < (12 if number == 8 else 1 + number % 2)
+            seeder.inspection(lot, f"{lot}-{part}", Verdict.FAIL if stopped else Verdict.PASS)
+    seeder.connection.commit()
+    visit.open("/quality")
+    chart = page.locator(".chart").filter(has_text="Stopped parts by lot")
+    expect(chart.locator("svg .point")).not_to_have_count(0)
+    expect(chart.locator("svg .mark")).not_to_have_count(0)
+    expect(page.locator(".signals")).to_contain_text("Lot Q/08: 60.0 % of 20 inspected parts stopped, beyond the control limit")
+    expect(page.locator(".labelled")).to_contain_text("Label passed parts drawn at random")
+    # The values without the picture, and by the keyboard.
+    chart.get_by_text("Values as a table").click()
+    expect(chart.get_by_role("row", name="Lot Q/08")).to_contain_text("beyond the control limit")
+    chart.locator("svg").press("ArrowRight")
+    expect(chart.locator(".told")).to_contain_text("limits")
+    page.get_by_label("Time").select_option("30")
+    expect(page).to_have_url(f"{station.url}/quality?days=30")
+    page.locator(".signals").get_by_role("link", name="Lot Q/08").click()
+    expect(page.locator("h1")).to_have_text("Lot Q/08")
+
+
+def test_a_held_lot_says_who_held_it_and_can_be_taken_away_whole(visit: PageVisit, station: Station) -> None:
     with station.engine.begin() as connection:
         execute(connection, OpenLot(lot="24/0918", product="plate", by="mes", reason="order 7"))
         execute(connection, HoldLot(lot="24/0918", by="kim", reason="<b>dents</b> at station 3"))
@@ -308,7 +353,7 @@ def test_a_held_lot_says_who_held_it_and_can_be_taken_away_whole(visit: Visit, s
     assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
 
 
-def test_the_map_is_laid_over_the_frame_hidden_and_faded(visit: Visit) -> None:
+def test_the_map_is_laid_over_the_frame_hidden_and_faded(visit: PageVisit) -> None:
     visit.open("/inspections/10")
     page = visit.page
     heat = page.locator(".picture .map")
@@ -324,7 +369,7 @@ def test_the_map_is_laid_over_the_frame_hidden_and_faded(visit: Visit) -> None:
     expect(page.locator(".picture .map")).to_have_css("opacity", "0.3")
 
 
-def test_light_and_dark_are_chosen_and_kept(visit: Visit) -> None:
+def test_light_and_dark_are_chosen_and_kept(visit: PageVisit) -> None:
     visit.open("/")
     page = visit.page
     light = page.locator("body").evaluate("element => getComputedStyle(element).backgroundColor")
@@ -335,7 +380,7 @@ def test_light_and_dark_are_chosen_and_kept(visit: Visit) -> None:
     assert page.locator("body").evaluate("element => getComputedStyle(element).backgroundColor") == dark
 
 
-def test_serials_and_lots_are_shown_as_text(visit: Visit, station: Station) -> None:
+def test_serials_and_lots_are_shown_as_text(visit: PageVisit, station: Station) -> None:
     station.seeder.lot(WITH_TAGS, opened_at=station.seeder.start)
     seq = station.part(WITH_TAGS, WITH_TAGS, Verdict.REVIEW, proposed_class=WITH_TAGS)
     station.seeder.fault(detail=WITH_TAGS)
@@ -369,7 +414,7 @@ def test_serials_and_lots_are_shown_as_text(visit: Visit, station: Station) -> N
         ("/nowhere", "There is no page at this address"),
     ],
 )
-def test_what_is_not_there_is_said_with_a_way_out(visit: Visit, path: str, says: str) -> None:
+def test_what_is_not_there_is_said_with_a_way_out(visit: PageVisit, path: str, says: str) -> None:
     response = visit.open(path)
     assert response.status == 404
     expect(visit.page.locator("h1")).to_have_text("Not found")
@@ -380,17 +425,10 @@ def test_what_is_not_there_is_said_with_a_way_out(visit: Visit, path: str, says:
     visit.trouble[:] = [text for text in visit.trouble if "404 (Not Found)" not in text]
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768)])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_fits_the_screen(visit: Visit, width: int, height: int, theme: str) -> None:
-    page = visit.page
-    page.set_viewport_size({"width": width, "height": height})
-    page.emulate_media(color_scheme=theme)
-    for name, path in {"live": "/", "lots": "/lots", "lot": "/lots/24%2F0917", "inspection": "/inspections/10"}.items():
+def test_every_page_fits_the_screen_and_is_accessible(visit: PageVisit) -> None:
+    paths = {"live": "/", "lots": "/lots", "lot": "/lots/24%2F0917", "inspection": "/inspections/10"}
+    for name, path in (paths | {"part": "/parts/SN-9", "quality": "/quality"}).items():
         visit.open(path)
-        page.wait_for_function("[...document.images].every(image => image.complete)")
-        if folder := os.environ.get("STATION_SCREENSHOTS"):
-            page.screenshot(path=Path(folder) / f"{name}-{width}x{height}-{theme}.png")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-        if name == "live":
-            assert page.evaluate("document.documentElement.scrollHeight") <= height
+        if name == "quality":
+            expect(visit.page.locator("svg .point")).not_to_have_count(0)
+        look(visit.page, name, whole=name == "live")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 from plc_station import check_bins, conveyor, plc_station, recorded_faults
 from running_station import scene
 
@@ -15,6 +16,7 @@ from inspection.domain import Output
 PARTS = 120
 
 
+@pytest.mark.by_hand
 def test_the_bins_of_a_conveyor_at_changing_speed_agree_with_the_records(tmp_path: Path, plate_model: Path) -> None:
     station = plc_station(tmp_path, plate_model)
 

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from people import headers, logged_in
 from playwright.sync_api import Page, expect, sync_playwright
 from running_station import RunningStation
+
+from inspection.records.database import open_engine
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -28,9 +31,12 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
+@pytest.mark.by_hand
 def test_parts_appear_on_the_page_as_they_are_inspected_and_faults_say_what_happened(station: RunningStation, page: Page) -> None:
     with station:
         station.open_lot("L1")
+        engine = open_engine(station.config.database_url)
+        logged_in(page.context, engine, station.url)
         page.goto(station.url)
         station.convey(station.parts("L1", range(8)), rate=8)
         expect(page.get_by_text("SN000007").first).to_be_visible(timeout=10_000)
@@ -51,10 +57,12 @@ def test_parts_appear_on_the_page_as_they_are_inspected_and_faults_say_what_happ
         station.wait_until(lambda: httpx.get(f"{station.url}/api/v1/health").json()["ready"], 20, "the camera to be back")
         station.convey(station.parts("L1", range(10, 12)), rate=8)
         expect(page.get_by_text("SN000011").first).to_be_visible(timeout=10_000)
-        summary = httpx.get(f"{station.url}/api/v1/lots/L1/summary").json()
+        summary = httpx.get(f"{station.url}/api/v1/lots/L1/summary", headers=headers(engine, url=station.url)).json()
+        engine.dispose()
         assert (summary["triggered"], summary["not_inspected"], summary["reasons"]) == (12, 2, {"camera_lost": 2})
 
 
+@pytest.mark.by_hand
 def test_a_second_station_on_the_same_data_is_refused(station: RunningStation) -> None:
     with station:
         environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
@@ -74,6 +82,7 @@ def test_a_second_station_on_the_same_data_is_refused(station: RunningStation) -
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared" / "data"
 
 
+@pytest.mark.by_hand
 def test_the_demo_inspects_real_photographs(tmp_path: Path) -> None:
     images = PHOTOGRAPHS / "aws_cookies"
     if not images.is_dir():

@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import httpx
+import pytest
 from running_station import PRODUCT, RunningStation, digest, scene
 
 from inspection.cell import CellPart
@@ -60,6 +61,7 @@ def parts(station: RunningStation) -> Iterator[CellPart]:
         yield part
 
 
+@pytest.mark.by_hand
 def test_from_a_label_to_another_model_and_back(station: RunningStation, plate_model: Path) -> None:
     with station:
         rest = Taught(station)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
 from running_station import RunningStation
 
 from inspection.cell import CellPart
@@ -11,6 +12,7 @@ from inspection.cell import CellPart
 PARTS, RATE = 2_000, 50
 
 
+@pytest.mark.by_hand
 def test_every_stored_image_is_the_one_shown_for_its_serial(station: RunningStation) -> None:
     with station:
         station.open_lot("L1")
@@ -23,6 +25,7 @@ def test_every_stored_image_is_the_one_shown_for_its_serial(station: RunningStat
         assert summary.accepted == summary.passed > PARTS * 0.9
 
 
+@pytest.mark.by_hand
 def test_lost_duplicate_corrupt_and_incomplete_frames_never_swap_images(station: RunningStation) -> None:
     kinds = ("drop", "duplicate_id", "corrupt", "incomplete", "delay")
 
@@ -48,6 +51,7 @@ def test_lost_duplicate_corrupt_and_incomplete_frames_never_swap_images(station:
         assert PARTS * 0.7 < inspected < PARTS
 
 
+@pytest.mark.by_hand
 def test_edges_that_nobody_asked_for_cost_parts_and_never_swap_images(station: RunningStation) -> None:
     def parts_with_noise() -> Iterator[CellPart]:
         for number, part in enumerate(station.parts("L1", range(400))):

@@ -1,13 +1,18 @@
-"""The whole way: PLC and conveyor in front, MES receivers behind, one of them down half of the time, processes killed meanwhile.
+"""The whole way: PLC and conveyor at changing speed in front, MES receivers behind, one of them down half of the time; frames are
+dropped and processes killed meanwhile.
 
-``MES_PARTS=5000 python -m pytest tests/faults/test_mes_line.py`` goes on for as many parts as wanted.
+``MES_PARTS=5000 MES_RATE=50 python -m pytest -rP tests/faults/test_mes_line.py`` conveys as many parts as wanted,
+so many a second on average, and says what came of them.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,10 +30,14 @@ from inspection.mes.receiver import Stream
 from inspection.plc.conveyor import Conveyed
 
 PARTS = int(os.environ.get("MES_PARTS", "1"))
+RATE = float(os.environ.get("MES_RATE", "11.5"))
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 VICTIMS = ("recorder", "outbox", "inspector", "line", "plc")
 # So many are accepted before each kill, and after the last one.
-ACCEPTED, MOST = 8, 20_000
+ACCEPTED = max(8, PARTS // 20)
+MOST = 20_000 + 10 * PARTS
+# One frame in so many is lost on its way from the camera.
+DROPPED = 40
 
 
 class HalfTheTime:
@@ -117,13 +126,17 @@ port = {broker.port}
 group = "plant"
 node = "cell"
 """
-    station = plc_station(tmp_path, plate_model, receivers)
+    station = plc_station(tmp_path, plate_model, receivers, RATE)
     host = Host(broker.port)
     killed: list[str] = []
     with station:
         station.open_lot("L1")
-        belt = conveyor(station)
+        station.camera.fault("drop", every=DROPPED)
+        belt = conveyor(station, RATE)
+        started = time.monotonic()
         belt.run(parts_with_kills(station, belt.parts, killed))
+        rate = len(belt.parts) / (time.monotonic() - started)
+        station.camera.clear_fault()
         assert killed[: len(VICTIMS)] == list(VICTIMS)
         station.wait_until(station.ready, 60, "all processes to be back")
         check_bins(station, "L1", belt.parts)
@@ -156,3 +169,13 @@ node = "cell"
     assert (summary["triggered"], summary["accepted"]) == (len(rows), accepted)
     assert len(VICTIMS) * ACCEPTED < sum(part.bin is Output.ACCEPT for part in belt.parts) <= accepted
     host.close()
+    say(rate, killed, belt.parts, list(rows.values()))
+
+
+def say(rate: float, killed: list[str], conveyed: list[Conveyed], rows: list[dict[str, Any]]) -> None:
+    """Shown by ``-rP``."""
+    in_bin = sum(part.bin is Output.ACCEPT for part in conveyed)
+    reasons = Counter(row["reason"] or row["verdict"] for row in rows)
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    sys.stdout.write(f"{len(conveyed)} parts at {rate:.1f} parts/s, {len(rows)} triggers, {in_bin} in the accept bin, ")
+    sys.stdout.write(f"{len(killed)} kills; {counts}\n")

@@ -22,6 +22,7 @@ from inspection.records.shadows import disagreements, list_shadows, shadow_summa
 RATE = 20
 
 
+@pytest.mark.by_hand
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_no_part_is_lost_when_models_change(tmp_path: Path, plate_model: Path, database_url: str) -> None:
     station = RunningStation(tmp_path, plate_model, database_url=database_url)

@@ -13,7 +13,7 @@ from inspection.cell import CellPart
 RATE = 20
 
 
-@pytest.mark.parametrize("how", ["error", "silent"])
+@pytest.mark.parametrize("how", ["silent", pytest.param("error", marks=pytest.mark.by_hand)])
 def test_unplug_for_five_seconds(station: RunningStation, how: str) -> None:
     replugged_at = 0.0
     first_after: list[float] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from sqlalchemy import Engine
 
 from cameras.frame import PixelFormat
-from inspection.bench import images, line, memory, records
+from inspection.bench import images, line, memory, pages, records, review
 from inspection.bench.station import Sensor
+from inspection.errors import StationError
 from inspection.records.database import open_engine
 from inspection.records.queries import lot_summary
 from training import speed
@@ -133,3 +135,31 @@ def test_the_command_shows_that_the_stations_encoder_keeps_every_class_of_frames
     assert all(each["lossless"] != each["encoder"].startswith("JPEG") for each in measured)
     assert all(0 < each["ratio"] < 1 for each in measured)
     assert all(each["encoder"].split(",")[0] in done.stdout for each in measured)
+
+
+def test_reviewing_is_measured_from_key_to_picture_in_a_browser(tmp_path: Path) -> None:
+    pytest.importorskip("playwright", reason="reviewing is measured with the playwright package")
+    if shutil.which("chromium") is None:
+        pytest.skip("reviewing is measured in a Chromium")
+    case = review.measure(tmp_path, 2_000, 6, None, lambda step: None, repeats=3)
+    assert (case.rows, case.labelled) == (2_000, 12)
+    for times in (case.paced, case.at_once):
+        assert times.decisions == 6
+        assert 0 < times.median <= times.p95 <= times.most
+    assert all(0 < times.p50 <= times.p99 for times in case.pages.values())
+    with pytest.raises(StationError, match="name a Chromium with --browser"):
+        review.measure(tmp_path, 2_000, 5, tmp_path / "no-browser", lambda step: None)
+
+
+@pytest.mark.by_hand
+def test_the_line_is_measured_beside_somebody_at_the_pages(bench_dir: Path) -> None:
+    pytest.importorskip("playwright", reason="pages are measured with the playwright package")
+    if shutil.which("chromium") is None:
+        pytest.skip("pages are measured in a Chromium")
+    case = pages.measure(bench_dir, SMALL, 20_000, 10, 15.0, 1, None, lambda step: None)
+    assert set(case.pages) == set(case.pages_alone) == set(pages.PAGES)
+    assert all(0 < each.median <= each.most for each in (*case.pages.values(), *case.pages_alone.values()))
+    for runs in (case.alone, case.beside):
+        p50, p99, lost = pages.figures(runs)
+        assert 0 < p50 <= p99
+        assert lost <= runs[0].parts

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_peers import SLOTS, Around
 from exposing import HEIGHT, TRIGGERED, WIDTH, expose, random_scene
-from numpy.typing import NDArray
-from peers import Peer, in_thread
+from peers import in_thread
 
 import cameras.process
-from cameras.bus import Bus
 from cameras.camera import ClockMapping
-from cameras.frame import Frame, PixelFormat
+from cameras.frame import Frame
 from cameras.genicam import GenicamCamera
 from cameras.messages import (
     Arm,
@@ -32,60 +31,8 @@ from cameras.messages import (
     SoftwareTrigger,
     TriggerLost,
 )
-from cameras.process import INBOX_MESSAGES, CameraProcess
-from cameras.ring import Ring, SlotState
 from cameras.simulator import PRODUCER
 from cameras.simulator.control import SimulatedCamera
-from inspection.messages import InspectorMessage, LineMessage, RecorderMessage
-
-SLOTS = 4
-
-
-class Around:
-    """The processes around the camera process, and the simulated camera before it."""
-
-    def __init__(self, run_dir: Path, simulator_dir: Path) -> None:
-        self.run_dir = run_dir
-        self.simulator_dir = simulator_dir
-        self.line = Peer(run_dir, "line", LineMessage)
-        self.inspector = Peer(run_dir, "inspector", InspectorMessage)
-        self.recorder = Peer(run_dir, "recorder", RecorderMessage)
-        self.simulated = SimulatedCamera.create(simulator_dir, "SIM1", WIDTH, HEIGHT)
-        self.rings: dict[str, Ring] = {}
-
-    def process(self, camera: GenicamCamera | None = None) -> tuple[CameraProcess, Bus]:
-        bus = Bus(self.run_dir, "camera@top", INBOX_MESSAGES)
-        return CameraProcess("top", camera or GenicamCamera(PRODUCER, "SIM1", TRIGGERED), bus, self.run_dir, SLOTS), bus
-
-    def arm(self, epoch: int) -> None:
-        """What the line does, once the camera says that it is ready."""
-        self.line.send("camera@top", Arm(camera="top", camera_epoch=epoch))
-        self.line.expect(CameraArmed, lambda armed: armed.camera_epoch == epoch)
-        self.inspector.expect(CameraArmed, lambda armed: armed.camera_epoch == epoch)
-
-    def pixels(self, ref: FrameRef) -> NDArray[np.generic]:
-        """A copy of the frame in the ring."""
-        if ref.ring not in self.rings:
-            self.rings[ref.ring] = Ring(self.run_dir / ref.ring)
-        pixel_format = PixelFormat.named(ref.pixel_format)
-        return self.rings[ref.ring].pixels(ref.slot, ref.slot_seq, SlotState.READY, pixel_format, ref.width, ref.height).copy()
-
-    def release(self, ref: FrameRef) -> None:
-        self.rings[ref.ring].release(ref.slot, ref.slot_seq, SlotState.READY)
-
-    def part(self, number: int) -> tuple[FrameRef, int]:
-        """Show a scene, give one edge, and take its frame: its reference and the edge's time stamp."""
-        self.simulated.show(random_scene(number))
-        edge_ns = expose(self.simulated)
-        ref = self.inspector.expect(FrameRef)
-        np.testing.assert_array_equal(self.pixels(ref), random_scene(number))
-        self.release(ref)
-        return ref, edge_ns
-
-    def close(self) -> None:
-        for peer in (self.line, self.inspector, self.recorder):
-            peer.close()
-        self.simulated.close()
 
 
 @pytest.fixture
@@ -169,6 +116,43 @@ def test_a_software_trigger_counts_only_for_the_epoch_it_was_meant_for(around: A
         ref = around.inspector.expect(FrameRef)
         assert (ref.camera_epoch, ref.trigger_count) == (2, 1)
         assert around.simulated.software_triggers == 1
+
+
+def test_a_camera_that_answers_and_delivers_nothing_is_opened_again(armed: Around) -> None:
+    armed.part(1)
+    armed.simulated.stall()
+    expose(armed.simulated)
+    # A frame came in this epoch: the camera is only armed anew.
+    armed.line.send("camera@top", Arm(camera="top", camera_epoch=2, missed=True))
+    armed.line.expect(CameraArmed, lambda said: said.camera_epoch == 2)
+    expose(armed.simulated)
+    armed.line.send("camera@top", Arm(camera="top", camera_epoch=3, missed=True))
+    assert armed.line.expect(CameraLost).detail == "camera top answers, but delivers no frame: it is opened again"
+    assert armed.recorder.expect(FaultReport).kind == "camera_lost"
+    armed.line.expect(CameraReady)
+    armed.inspector.inbox.clear()
+    armed.arm(4)
+    ref, _ = armed.part(2)
+    assert (ref.camera_epoch, ref.trigger_count) == (4, 1)
+
+
+def test_features_are_as_configured_again_after_the_camera_lost_its_power(around: Around) -> None:
+    half = {"Width": WIDTH // 2, "OffsetX": WIDTH // 2, "PixelFormat": "Mono12", "ExposureTime": 50.0}
+    camera = GenicamCamera(PRODUCER, "SIM1", TRIGGERED | half)
+    with in_thread(*around.process(camera)):
+        for epoch in (1, 2):
+            around.line.expect(CameraReady)
+            around.inspector.inbox.clear()
+            around.arm(epoch)
+            around.simulated.show(random_scene(epoch))
+            expose(around.simulated)
+            ref = around.inspector.expect(FrameRef)
+            assert (ref.width, ref.height, ref.pixel_format, ref.exposure_us) == (WIDTH // 2, HEIGHT, "Mono12", 50.0)
+            around.pixels(ref)
+            around.release(ref)
+            around.simulated.unplug()
+            around.line.expect(CameraLost)
+            around.simulated.replug()
 
 
 # --- losses ---

@@ -75,6 +75,10 @@ def test_from_a_label_to_a_training_run(config: Path, records) -> None:
     )
     assert label_history(records, 1)[0].regions == (Box(1, 2, 3, 4),)
     records.rollback()
+    said(station(config, "label", "1", "dent", "--polygon", "1,2,5,2,3,6"))
+    assert label_history(records, 1)[0].regions == (Box(1, 2, 5, 5, ((1, 2), (5, 2), (3, 6))),)
+    records.rollback()
+    assert "polygon '1,2,3' is not X,Y" in refusal(station(config, "label", "1", "dent", "--polygon", "1,2,3"))
     assert "region '1,2' is not X,Y,WIDTH,HEIGHT" in refusal(station(config, "label", "1", "dent", "--region", "1,2"))
     told = station(config, "label", "1", "dent", "--by", "a\x1b")
     assert told.exit_code == 2

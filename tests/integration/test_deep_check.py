@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from training.checking import check_folder
@@ -27,6 +28,7 @@ def scratched(seed: int) -> NDArray[np.uint8]:
     return image
 
 
+@pytest.mark.by_hand
 def test_labels_that_the_model_contradicts_are_found(tmp_path: Path) -> None:
     root = tmp_path / "ring"
     for folder in ("train/good", "test/good", "test/scratch"):

@@ -151,6 +151,7 @@ def test_without_defects_or_test_images_the_rest_is_given(trained: TrainedModel,
         assert summary_lines([once])[0].split()[-1] == "–"
 
 
+@pytest.mark.by_hand
 def test_the_command_writes_both_files(dataset: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training", "evaluate", str(dataset), "--labelled", "2"]
     files = ["--json", str(tmp_path / "e.json"), "--html", str(tmp_path / "e.html")]

@@ -103,6 +103,7 @@ def test_csv_has_every_inspection_of_the_lot_with_the_label_that_counts(api, see
     assert json.loads(failed["regions"]) == shown["regions"]
     lost = next(row for row in rows if row["verdict"] == "not_inspected")
     assert (lost["reason"], lost["score"], lost["acquired_at"], lost["frame_sha256"]) == ("frame_lost", "", "", "")
+    assert (json.loads(failed["label_regions"]), lost["label_regions"]) == ([], ""), "of the label that counts"
 
 
 def test_parquet_has_the_rows_of_the_csv_with_types(api, seeder) -> None:
@@ -316,6 +317,24 @@ def test_certificates_asked_for_at_the_same_time_do_not_mix(api, seeder) -> None
 
 
 @needs_pdftotext
+def test_names_in_other_scripts_are_printed_with_embedded_fonts_or_as_codes(api, seeder) -> None:
+    for lot in ("批号-24/序7", "ロット7", "로트-한국", "Партия-Ω", "מנה"):
+        seeder.lot(lot)
+        seq = seeder.inspection(lot, "序列号0001", Verdict.FAIL)
+        seeder.image(seq, ImageKind.FRAME, np.full((8, 8), 100, np.uint8), "Mono8")
+        seeder.connection.commit()
+        document = fetched(api, lot, "certificate.pdf").content
+        found = pdf_text(document)
+        assert f"Lot {lot} · station" in found or (lot == "מנה" and "Lot ⟨U+05DE⟩⟨U+05E0⟩⟨U+05D4⟩ · station" in found)
+        assert "序列号0001" in found
+        listed = subprocess.run(["pdffonts", "-"], input=document, capture_output=True, check=True).stdout.decode()
+        fonts = [re.split(r" {2,}| (?=yes|no)", line) for line in listed.splitlines()[2:]]
+        assert len(fonts) >= 3
+        used = [columns for columns in fonts if not columns[0].startswith(("Helvetica", "ZapfDingbats"))]
+        assert all("yes" in columns for columns in used), listed
+
+
+@needs_pdftotext
 def test_the_certificate_says_what_does_not_agree(api, seeder) -> None:
     seeder.lot("L1", state=LotState.CLOSED, closed_at=seeder.start, expected_quantity=5)
     seeder.inspection("L1", "S1", Verdict.FAIL, output="accept")
@@ -372,4 +391,5 @@ def test_the_longest_names_and_many_causes_fit(api, seeder) -> None:
     assert "further causes" in found
     assert "further models" in found
     assert "further people" in found
-    assert "U+5E8F" in found
+    assert "序" in found
+    assert "U+202E" in found

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from exposing import receive
 
+from cameras.camera import FeatureValue
 from cameras.errors import CameraLost, CameraNotFound, FeatureError, ProducerNotFound
 from cameras.frame import PixelFormat
-from cameras.genicam import FeatureValue, GenicamCamera, list_devices
+from cameras.genicam import GenicamCamera, list_devices, survey
 from cameras.simulator import PRODUCER
 from cameras.simulator.control import SimulatedCamera
 
@@ -141,6 +142,9 @@ def test_devices_are_listed(rig: Rig) -> None:
     devices = list_devices(rig.producer)
     assert tuple(sorted(device["serial_number"] for device in devices)) == rig.listed
     assert all(device["vendor"] and device["model"] and device["tl_type"] for device in devices)
+    found = survey(rig.producer)
+    assert (found.devices, len(found.interfaces)) == (devices, 1)
+    assert found.producer["vendor"] == devices[0]["vendor"]
 
 
 def test_a_living_camera_answers_and_a_closed_one_is_lost(rig: Rig) -> None:

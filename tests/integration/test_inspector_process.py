@@ -108,9 +108,12 @@ def test_a_reject_is_told_with_the_class_that_it_is_most_like(peers: InspectorPe
     ]
 
 
+NOISE = np.random.default_rng(0)
+
+
 def marked(serial: str | None) -> np.ndarray:
-    """A dark part with its serial as a Data Matrix."""
-    pixels = np.zeros((SIZE, SIZE), np.uint8)
+    """A dark part, every exposure with its own noise, with its serial as a Data Matrix."""
+    pixels = NOISE.integers(0, 20, (SIZE, SIZE), np.uint8)
     if serial is not None:
         barcode = zxingcpp.create_barcode(serial, zxingcpp.BarcodeFormat.DataMatrix)
         symbol = np.array(zxingcpp.write_barcode_to_image(barcode, scale=3, add_quiet_zones=True))
@@ -118,7 +121,9 @@ def marked(serial: str | None) -> np.ndarray:
     return pixels
 
 
-def test_the_verdict_on_a_part_that_carries_another_serial_or_none_is_refused(peers: InspectorPeers) -> None:
+def test_the_verdict_on_a_part_that_carries_another_serial_or_none_is_refused(peers: InspectorPeers, tmp_path: Path) -> None:
+    path = small_model(tmp_path)
+    peers.in_service = lambda: {"plate": (path.name, path)}
     peers.serial_codes = {"plate": re.compile("SN:(.+)")}
     with peers.inspector():
         told = [peers.inspected(peers.part(marked(shown))[0]).refused for shown in ("SN:S1", "SN:S9", None, "box 7")]
@@ -126,6 +131,32 @@ def test_the_verdict_on_a_part_that_carries_another_serial_or_none_is_refused(pe
         faults = [peers.recorder.expect(FaultReport) for _ in range(3)]
         assert faults[0].detail == "trigger 2 names serial 'S2', the part shows 'S9'"
         assert faults[1].detail == "trigger 3 names serial 'S3', the part shows nothing that can be read"
+
+
+def test_the_code_tells_the_serial_of_a_part_whose_trigger_named_none(peers: InspectorPeers, tmp_path: Path) -> None:
+    path = small_model(tmp_path)
+    peers.in_service = lambda: {"plate": (path.name, path)}
+    peers.serial_codes = {"plate": re.compile("SN:(.+)")}
+    both = np.vstack([marked("SN:S8")[: SIZE // 2], marked("SN:S9")[: SIZE // 2]])
+    with peers.inspector():
+        told = [
+            peers.inspected(peers.part(pixels, unnamed=True)[0])
+            for pixels in (marked("SN:S7"), marked(None), both, marked("SN:?7"), marked("SN:Ж"))
+        ]
+        assert [(message.serial, message.refused) for message in told] == [
+            ("S7", None),
+            (None, Reason.SERIAL_UNREAD),
+            (None, Reason.SERIAL_MISMATCH),
+            (None, Reason.SERIAL_UNREAD),
+            ("Ж", None),
+        ]
+        peers.recorder.expect(FaultReport)
+        assert peers.recorder.expect(FaultReport).detail == "trigger 3 names no serial, the part shows 'S8', 'S9'"
+    peers.serial_codes = {}
+    with peers.inspector():
+        # Another product's configuration: the line should not have asked for it.
+        message = peers.inspected(peers.part(marked("SN:S7"), unnamed=True)[0])
+        assert (message.serial, message.refused) == (None, Reason.SERIAL_UNREAD)
 
 
 @pytest.fixture
@@ -196,6 +227,61 @@ def test_a_model_that_was_altered_after_its_deployment_is_refused_and_the_former
         ticket, _ = peers.part(scene(1))
         assert peers.inspected(ticket).model == detector.digest
         assert peers.recorder.came(FaultReport) == [], "it is said once"
+
+
+def test_a_refused_model_comes_into_service_once_it_is_restored(
+    peers: InspectorPeers, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inspection.inspector._RETRY_S", 0.2)
+    former = read_artifact(model)
+    path, digest = write_artifact(tmp_path, former.manifest, former.files)
+    (path / WEIGHTS).write_bytes(b"altered")
+    peers.in_service = lambda: {"plate": (digest, path)}
+    with peers.inspector():
+        assert peers.recorder.expect(FaultReport).kind == "model_refused"
+        _, ref = peers.part(scene(1))
+        peers.lost(ref, Loss.NO_MODEL)
+        (path / WEIGHTS).write_bytes(former.files[WEIGHTS])
+        peers.recorder.expect(Heartbeat, lambda beat: beat.ok, 15)
+        ticket, _ = peers.part(scene(2))
+        assert peers.inspected(ticket).model == digest
+        assert not [fault for fault in peers.recorder.came(FaultReport) if fault.kind == "model_refused"], "it is said once"
+
+
+# --- how a frame was taken ---
+
+
+def test_a_frame_that_was_taken_badly_is_refused_whatever_its_verdict_and_says_why(peers: InspectorPeers) -> None:
+    good = scene(1)
+    with peers.inspector():
+        told = [peers.inspected(peers.part(pixels)[0]) for pixels in (good, good, good // 4, scene(2))]
+        assert [message.refused for message in told] == [None, Reason.OPTICS, Reason.OPTICS, None]
+        assert told[1].verdict is Verdict.PASS
+        assert told[1].detail == "frozen: the same pixels as the frame before"
+        assert told[2].detail is not None
+        assert told[2].detail.startswith("too dark: brightness 0.0")
+        assert told[2].optics is not None
+        assert told[0].optics is not None
+        assert told[2].optics["brightness"] == pytest.approx(told[0].optics["brightness"] / 4, rel=0.02)
+        faults = [peers.recorder.expect(FaultReport) for _ in range(2)]
+        assert [fault.kind for fault in faults] == ["optics", "optics"]
+        assert faults[0].detail == "trigger 2, camera top: frozen: the same pixels as the frame before"
+        peers.recorder.expect(Heartbeat, lambda beat: beat.counters["unfit_images"] == 2)
+
+
+def test_light_that_fades_is_said_long_before_a_frame_is_refused(peers: InspectorPeers, detector: Detector) -> None:
+    usual = detector.manifest.optics
+    assert usual is not None
+    brightness = usual.figures["brightness"]
+    assert brightness.lower is not None
+    dimmed = 1 - 0.9 * (1 - brightness.lower / brightness.median)
+    with peers.inspector():
+        for number in range(60):
+            dim = (scene(200 + number) * dimmed).astype(np.uint8)
+            assert peers.inspected(peers.part(dim)[0]).refused is None
+        fault = peers.recorder.expect(FaultReport)
+    assert fault.kind == "optics_drift"
+    assert fault.detail.startswith("brightness of product plate is")
 
 
 # --- what is not judged ---

@@ -16,18 +16,21 @@ from inspection.domain import Image, ImageKind, Output, Reason, Verdict
 from inspection.ledger import Effects, Ledger
 from inspection.messages import Inspected, NotInspected, OutputDone, Ticket
 from inspection.records.database import migrate, open_engine
+from inspection.records.lot_figures import lot_figures
 from inspection.records.queries import lot_summary
 from inspection.records.tables import faults, images, inspections, parts, triggers
 
 
-def ticket(trigger_id: int, *, serial: str | None = None, line_epoch: int = 1, age_ms: float = 0) -> Ticket:
+def ticket(
+    trigger_id: int, *, serial: str | None = None, line_epoch: int = 1, age_ms: float = 0, unnamed: bool = False
+) -> Ticket:
     now = time.monotonic_ns() - int(age_ms * 1e6)
     return Ticket(
         trigger_id=trigger_id,
         line_epoch=line_epoch,
         request_id=f"r{line_epoch}-{trigger_id}",
         lot="L",
-        serial=serial or f"S{trigger_id}",
+        serial=f"?{trigger_id}" if unnamed else serial or f"S{trigger_id}",
         camera="top",
         product="p",
         camera_epoch=1,
@@ -37,6 +40,7 @@ def ticket(trigger_id: int, *, serial: str | None = None, line_epoch: int = 1, a
         issued_ns=now,
         expose_until_ns=now,
         deadline_ms=60_000,
+        unnamed=unnamed,
     )
 
 
@@ -107,6 +111,10 @@ def rows(engine: Engine) -> list[tuple[int, str, str | None]]:
         return [(row.trigger_id, row.verdict, row.reason) for row in connection.execute(statement)]
 
 
+def announcements(effects: Effects) -> list[tuple[int, int, Verdict, Reason | None]]:
+    return [(row.seq, row.trigger_id, row.verdict, row.reason) for row in effects.recorded]
+
+
 @pytest.fixture
 def ledger(engine: Engine) -> Ledger:
     with engine.begin() as connection:
@@ -115,31 +123,90 @@ def ledger(engine: Engine) -> Ledger:
 
 def test_a_verdict_becomes_one_row_and_is_announced(engine: Engine, ledger: Ledger) -> None:
     effects = apply(engine, ledger, ticket(1), inspected(1))
-    assert effects.recorded == [(1, 1, Verdict.PASS, None)]
-    assert [seq for seq, _ in effects.to_store] == [1]
+    assert announcements(effects) == [(1, 1, Verdict.PASS, None)]
+    assert [seq for seq, _, _ in effects.to_store] == [1]
     assert rows(engine) == [(1, "pass", None)]
 
 
 def test_a_verdict_that_comes_before_its_ticket_waits_for_it(engine: Engine, ledger: Ledger) -> None:
-    assert apply(engine, ledger, inspected(1)).recorded == []
-    assert apply(engine, ledger, ticket(1)).recorded == [(1, 1, Verdict.PASS, None)]
+    assert announcements(apply(engine, ledger, inspected(1))) == []
+    assert announcements(apply(engine, ledger, ticket(1))) == [(1, 1, Verdict.PASS, None)]
 
 
 def test_a_refused_verdict_is_kept_beside_with_its_image_and_the_part_is_not_inspected(engine: Engine, ledger: Ledger) -> None:
     refused = msgspec.structs.replace(inspected(1), refused=Reason.SERIAL_MISMATCH)
     effects = apply(engine, ledger, ticket(1), refused)
-    assert effects.recorded == [(1, 1, Verdict.NOT_INSPECTED, Reason.SERIAL_MISMATCH)]
-    assert [seq for seq, _ in effects.to_store] == [1]
+    assert announcements(effects) == [(1, 1, Verdict.NOT_INSPECTED, Reason.SERIAL_MISMATCH)]
+    assert [seq for seq, _, _ in effects.to_store] == [1]
     assert rows(engine) == [(1, "not_inspected", "serial_mismatch")]
     with engine.connect() as connection:
         kept = connection.execute(select(inspections.c.late_verdict, inspections.c.late_score, inspections.c.score)).one()
     assert tuple(kept) == ("pass", 1.5, None)
 
 
+def selected(engine: Engine, *columns: object) -> list[tuple[object, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(select(*columns))]  # type: ignore[call-overload]
+
+
+def serials(engine: Engine) -> list[tuple[str, str, int]]:
+    """Of each trigger, its inspection, and its attempt."""
+    joined = triggers.join(inspections, inspections.c.trigger_id == triggers.c.trigger_id)
+    statement = select(triggers.c.serial, inspections.c.serial, inspections.c.attempt).select_from(joined)
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(statement.order_by(triggers.c.trigger_id))]
+
+
+def test_a_part_gets_the_serial_that_its_code_tells(engine: Engine, ledger: Ledger) -> None:
+    def read(trigger_id: int, serial: str | None, refused: Reason | None = None) -> Inspected:
+        return msgspec.structs.replace(inspected(trigger_id), serial=serial, refused=refused)
+
+    assert apply(engine, ledger, ticket(1, unnamed=True), read(1, "SN1")).recorded[0].serial == "SN1"
+    with engine.connect() as connection:
+        assert lot_summary(connection, "L").balanced
+    # Its ticket is durable long before: under a number of its own, also after a recorder died meanwhile.
+    apply(engine, ledger, ticket(2, unnamed=True))
+    assert [row[0] for row in selected(engine, triggers.c.serial)] == ["SN1", "?2"]
+    with engine.begin() as connection:
+        ledger = Ledger(connection)
+    apply(engine, ledger, read(2, "SN2"))
+    assert apply(engine, ledger, ticket(2, unnamed=True)).recorded[0].serial == "SN2"
+    apply(engine, ledger, ticket(3, unnamed=True), read(3, None, Reason.SERIAL_UNREAD))
+    apply(engine, ledger, ticket(4, unnamed=True), given_up(4))
+    apply(engine, ledger, ticket(5, unnamed=True), read(5, "SN1"), ticket(6, serial="SN1"), inspected(6))
+    assert serials(engine) == [
+        ("SN1", "SN1", 1),
+        ("SN2", "SN2", 1),
+        ("?3", "?3", 1),
+        ("?4", "?4", 1),
+        ("SN1", "SN1", 2),
+        ("SN1", "SN1", 3),
+    ]
+    assert rows(engine)[2:4] == [(3, "not_inspected", "serial_unread"), (4, "not_inspected", "deadline")]
+    found = selected(engine, parts.c.serial, parts.c.attempts)
+    assert sorted(found) == [("?3", 1), ("?4", 1), ("SN1", 3), ("SN2", 1)]
+    # Asked for again, the row is announced with the serial that was read.
+    assert apply(engine, ledger, ticket(1, unnamed=True)).recorded[0].serial == "SN1"
+    with engine.connect() as connection:
+        assert lot_summary(connection, "L").balanced
+        assert lot_figures(connection, "L").parts == 4
+
+
+def test_a_commit_that_failed_forgets_the_serials_that_were_read(engine: Engine, ledger: Ledger) -> None:
+    memory = ledger.remember()
+    message = msgspec.structs.replace(inspected(1), serial="SN1")
+    with engine.connect() as connection:
+        ledger.ticket(connection, ticket(1, unnamed=True), Effects())
+        ledger.inspected(connection, message, Effects())
+    ledger.restore(memory)
+    apply(engine, ledger, ticket(1, unnamed=True), given_up(1))
+    assert serials(engine) == [("?1", "?1", 1)]
+
+
 def test_a_late_verdict_is_recorded_beside_and_changes_nothing(engine: Engine, ledger: Ledger) -> None:
     apply(engine, ledger, ticket(1), given_up(1))
     effects = apply(engine, ledger, inspected(1))
-    assert effects.recorded == []
+    assert announcements(effects) == []
     assert len(effects.to_release) == 1
     assert rows(engine) == [(1, "not_inspected", "deadline")]
     with engine.connect() as connection:
@@ -182,7 +249,7 @@ def test_a_verdict_that_comes_too_late_proposes_no_class(engine: Engine, ledger:
 
 def test_giving_up_after_the_verdict_was_recorded_announces_that_verdict_again(engine: Engine, ledger: Ledger) -> None:
     apply(engine, ledger, ticket(1), inspected(1, Verdict.FAIL))
-    assert apply(engine, ledger, given_up(1)).recorded == [(1, 1, Verdict.FAIL, None)]
+    assert announcements(apply(engine, ledger, given_up(1))) == [(1, 1, Verdict.FAIL, None)]
     assert rows(engine) == [(1, "fail", None)]
 
 
@@ -192,8 +259,8 @@ def test_a_new_recorder_goes_on_where_the_former_one_died(engine: Engine, ledger
         again = Ledger(connection)
     assert (again.last_trigger_id, again.open_triggers) == (2, 1)
     # The verdict of an open trigger waits until the line has sent the ticket again.
-    assert apply(engine, again, inspected(2)).recorded == []
-    assert apply(engine, again, ticket(2)).recorded == [(2, 2, Verdict.PASS, None)]
+    assert announcements(apply(engine, again, inspected(2))) == []
+    assert announcements(apply(engine, again, ticket(2))) == [(2, 2, Verdict.PASS, None)]
 
 
 def test_a_new_line_closes_what_the_former_left_open_and_its_tickets_count_no_more(engine: Engine, ledger: Ledger) -> None:
@@ -220,7 +287,7 @@ def test_a_batch_is_written_together_and_still_numbers_attempts_and_names_in_ord
     effects = apply(
         engine, ledger, again, ticket(3, serial="B"), inspected(3), twice, inspected(2, Verdict.FAIL), given_up(4), inspected(4)
     )
-    assert [trigger_id for _, trigger_id, _, _ in effects.recorded] == [3, 2, 4]
+    assert [trigger_id for _, trigger_id, _, _ in announcements(effects)] == [3, 2, 4]
     with engine.connect() as connection:
         attempts = connection.execute(
             select(inspections.c.trigger_id, inspections.c.attempt, inspections.c.late_verdict).order_by(inspections.c.trigger_id)
@@ -251,7 +318,7 @@ def test_a_failed_commit_can_be_applied_again(engine: Engine, ledger: Ledger) ->
         connection.rollback()
     ledger.restore(memory)
     assert rows(engine) == []
-    assert apply(engine, ledger, ticket(1), inspected(1)).recorded == [(1, 1, Verdict.PASS, None)]
+    assert announcements(apply(engine, ledger, ticket(1), inspected(1))) == [(1, 1, Verdict.PASS, None)]
 
 
 def test_a_flood_of_faults_is_a_few_rows(engine: Engine, ledger: Ledger) -> None:
@@ -306,7 +373,7 @@ def test_any_order_of_messages_and_crashes_keeps_one_row_per_trigger(
                 ledger.line_started(connection, epoch, time.time(), effects)
                 ledger.flush(connection)
             sent = ledger.last_trigger_id
-        for _, trigger_id, verdict, _ in effects.recorded:
+        for _, trigger_id, verdict, _ in announcements(effects):
             # What was announced once is never announced otherwise: the line may have accepted the part.
             assert announced.setdefault(trigger_id, verdict) is verdict
     with engine.connect() as connection:
@@ -322,7 +389,7 @@ def test_a_ticket_that_skips_numbers_waits_until_the_missing_ones_are_sent_again
     apply(engine, ledger, ticket(1), ticket(3), inspected(3), given_up(3))
     assert ledger.last_trigger_id == 1
     effects = apply(engine, ledger, ticket(1), ticket(2), ticket(3))
-    assert [trigger_id for _, trigger_id, _, _ in effects.recorded] == [3]
+    assert [trigger_id for _, trigger_id, _, _ in announcements(effects)] == [3]
     assert (ledger.last_trigger_id, ledger.open_triggers) == (3, 2)
 
 
@@ -335,9 +402,9 @@ def test_a_verdict_for_a_dead_line_never_decides_the_part_that_got_its_number(en
         ledger.flush(connection)
     assert len(effects.to_release) == 1
     effects = apply(engine, ledger, ticket(2, line_epoch=2), inspected(2, camera_epoch=7))
-    assert effects.recorded == []
+    assert announcements(effects) == []
     assert len(effects.to_release) == 1
-    assert apply(engine, ledger, inspected(2, Verdict.FAIL)).recorded == [(2, 2, Verdict.FAIL, None)]
+    assert announcements(apply(engine, ledger, inspected(2, Verdict.FAIL))) == [(2, 2, Verdict.FAIL, None)]
 
 
 def test_a_verdict_for_a_dead_line_is_no_late_verdict_of_another_part(engine: Engine, ledger: Ledger) -> None:

@@ -30,7 +30,7 @@ def test_the_gateway_hears_the_line_from_when_it_numbers(peers: LinePeers) -> No
     gateway = Peer(peers.run_dir, "plc", PlcMessage)
     bus = Bus(peers.run_dir, "line", LineMessage)
     configured = config(5_000, "Line1", 60).model_copy(update={"plc": PLC})
-    with in_thread(LineProcess(configured, bus, Lookups(peers.lots.get, peers.requests.get)), bus):
+    with in_thread(LineProcess(configured, bus, Lookups(peers.lots.get, peers.requests.get, peers.challenge_due)), bus):
         for _ in range(3):
             peers.recorder.expect(Heartbeat)
         assert gateway.came(Heartbeat) == []
@@ -45,6 +45,7 @@ def test_score_and_model_come_with_the_command(peers: LinePeers) -> None:
         row = Recorded(
             seq=1,
             trigger_id=ticket.trigger_id,
+            serial=ticket.serial,
             verdict=Verdict.FAIL,
             reason=None,
             durable_ns=time.monotonic_ns(),

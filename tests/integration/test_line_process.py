@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from line_peers import LAST_TRIGGER_ID, MAX_OPEN, LinePeers, line_peers
@@ -12,7 +13,17 @@ import inspection.line
 from cameras.messages import Arm, Loss, SoftwareTrigger, TriggerLost
 from inspection.domain import LotState, Output, Reason, Verdict
 from inspection.lookups import RecordedRequest
-from inspection.messages import LineStarted, NotInspected, OutputCommand, OutputDone, RecorderState, Ticket, TriggerAck
+from inspection.messages import (
+    LineStarted,
+    NotInspected,
+    OutputCommand,
+    OutputDone,
+    RecorderStarted,
+    RecorderState,
+    Ticket,
+    TriggerAck,
+    TriggerRequest,
+)
 
 
 @pytest.fixture
@@ -116,6 +127,21 @@ def test_rows_are_asked_for_until_they_are_durable(peers: LinePeers, monkeypatch
         assert peers.recorder.came(NotInspected) == []
 
 
+def test_a_recorder_that_cannot_keep_up_is_asked_less_and_less_often(peers: LinePeers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection.line, "_REPEAT_NS", 50_000_000)
+    with peers.armed_line():
+        ticket = peers.exposed()
+        peers.camera.send("line", trigger_lost(ticket, Loss.FRAME_CORRUPT))
+        said = [peers.recorder.expect(NotInspected).decided_at for _ in range(5)]
+        # Least pauses follow from the rule, however busy the machine is.
+        assert all(later - former > 0.045 * 2**number for number, (former, later) in enumerate(pairwise(said)))
+        # A new one is told at once, and then as at first.
+        peers.recorder.send("line", RecorderStarted(at=time.time()))
+        again = [peers.recorder.expect(NotInspected) for _ in range(2)]
+        assert all(message.trigger_id == ticket.trigger_id for message in again)
+        peers.record(ticket, Verdict.NOT_INSPECTED, Reason.FRAME_CORRUPT)
+
+
 # --- numbering ---
 
 
@@ -151,7 +177,7 @@ def test_a_request_that_comes_again_is_the_same_trigger_and_exposed_once(peers: 
     ("recorded", "answered"), [(Output.ACCEPT, Output.ACCEPT), (Output.REJECT, Output.REJECT), (None, Output.REJECT)]
 )
 def test_a_passed_part_is_answered_from_the_records(peers: LinePeers, recorded: Output | None, answered: Output) -> None:
-    peers.requests["former"] = RecordedRequest(trigger_id=7, verdict=Verdict.PASS, reason=None, output=recorded)
+    peers.requests["former"] = RecordedRequest(trigger_id=7, serial="S7", verdict=Verdict.PASS, reason=None, output=recorded)
     with peers.armed_line():
         peers.ask(request_id="former", passed=True)
         command = peers.cell.expect(OutputCommand)
@@ -188,6 +214,7 @@ def test_nothing_is_exposed_before_the_camera_confirms_that_it_is_armed(peers: L
         ({"camera": "bottom"}, Reason.CAMERA_LOST),
         ({"age_ms": 1_100}, Reason.LINE_DOWN),
         ({"passed": True}, Reason.LINE_DOWN),
+        ({"named": False}, Reason.SERIAL_UNREAD),
     ],
 )
 def test_a_part_that_cannot_be_exposed_has_its_row_and_is_rejected(
@@ -207,6 +234,21 @@ def test_a_request_with_a_name_that_no_record_holds_is_not_understood(peers: Lin
         assert peers.tickets() == []
         assert peers.cell.came(TriggerAck) == []
         assert peers.ack(peers.ask(lot="Los № 7 / Ä")).trigger_id == LAST_TRIGGER_ID + 2
+
+
+def test_a_part_whose_code_tells_the_serial_is_known_by_its_number_until_it_is_read(peers: LinePeers) -> None:
+    with peers.armed_line():
+        request = peers.ask(lot="coded", named=False)
+        assert peers.ack(request).expose
+        ticket = peers.recorder.expect(Ticket)
+        assert (ticket.serial, ticket.unnamed) == (f"?{LAST_TRIGGER_ID + 1}", True)
+        assert peers.inspector.expect(Ticket) == ticket
+        peers.record(ticket, Verdict.PASS, serial="SN-7")
+        command = peers.cell.expect(OutputCommand)
+        assert (command.serial, command.output) == ("SN-7", Output.ACCEPT)
+        # A trigger of such a product may name the serial, which the code must confirm then.
+        peers.ack(peers.ask(lot="coded"))
+        assert not peers.recorder.expect(Ticket).unnamed
 
 
 def test_a_lot_is_looked_up_for_every_part(peers: LinePeers) -> None:
@@ -233,3 +275,43 @@ def test_a_camera_with_software_trigger_is_told_to_expose(peers: LinePeers) -> N
         ticket = peers.recorder.expect(Ticket)
         order = peers.camera.expect(SoftwareTrigger)
         assert (order.camera_epoch, order.trigger_count) == (ticket.camera_epoch, 1)
+
+
+# --- a stop ---
+
+
+def test_a_line_that_is_to_stop_finishes_its_parts_and_numbers_no_more(peers: LinePeers) -> None:
+    with peers.armed_line():
+        ticket = peers.exposed()
+        peers.process.finish()
+        peers.ask()
+        # What was numbered is told again; the request after it is left to the requester, who repeats it.
+        peers.cell.send("line", repeated(ticket))
+        assert peers.ack(repeated(ticket)).trigger_id == ticket.trigger_id
+        assert peers.recorder.came(Ticket) == []
+        peers.record(ticket, Verdict.PASS)
+        assert peers.output(ticket) is Output.ACCEPT
+        assert peers.cell.came(TriggerAck) == []
+        peers.until_ended()
+
+
+def test_a_line_that_is_to_stop_does_not_wait_for_a_recorder_that_is_away(
+    peers: LinePeers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspection.line, "_FINISH_S", 0.2)
+    with peers.armed_line(deadline_ms=200):
+        ticket = peers.exposed()
+        peers.process.finish()
+        assert peers.given_up(ticket) is Reason.DEADLINE
+        peers.until_ended()
+
+
+def repeated(ticket: Ticket) -> TriggerRequest:
+    return TriggerRequest(
+        request_id=ticket.request_id,
+        lot=ticket.lot,
+        serial=ticket.serial,
+        camera=ticket.camera,
+        reply_to="cell",
+        requested_ns=ticket.requested_ns,
+    )

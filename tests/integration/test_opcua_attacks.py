@@ -163,6 +163,7 @@ def test_arguments_of_other_kinds_are_refused(station: OpcUaStation) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.by_hand
 def test_anonymous_may_read_but_not_change_where_it_is_allowed_and_the_lot_may_be_in_part_id(
     tmp_path: Path, seeder_class: Any
 ) -> None:

@@ -309,6 +309,7 @@ def test_results_are_found_by_id_and_by_every_filter(station: OpcUaStation) -> N
     on(station, test)
 
 
+@pytest.mark.by_hand
 def test_a_job_outlives_the_server_and_a_dead_recorder_is_said(tmp_path: Path, seeder_class: Any) -> None:
     need_nodesets()
     station = OpcUaStation(tmp_path, seeder_class, options="lots_from_jobs = true")

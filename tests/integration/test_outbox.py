@@ -20,9 +20,9 @@ from inspection.mes.events import Pending, newest
 from inspection.mes.http_push import HttpReceiver, decode_secret
 from inspection.mes.outbox import Delivery, Positions, pause_s, positions_path, replay_path
 from inspection.mes.receiver import Event, Stream, Undelivered
-from inspection.mes.secrets import read_secret
 from inspection.records import tables
 from inspection.records.labels import add_label
+from inspection.secrets import read_secret
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NOTHING = dict.fromkeys(Stream, 0)

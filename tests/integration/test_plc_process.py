@@ -103,6 +103,7 @@ def accept(request: TriggerRequest, trigger_id: int) -> OutputCommand:
     return OutputCommand(
         request_id=request.request_id,
         trigger_id=trigger_id,
+        serial=request.serial or "READ-1",
         output=Output.ACCEPT,
         verdict=Verdict.PASS,
         reason=None,

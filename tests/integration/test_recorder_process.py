@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from recorder_peers import HEIGHT, SLOTS, WIDTH, RecorderPeers, recorder_peers
 from shadow_messages import verdict as shadow_verdict
+from sqlalchemy import delete
 
 import inspection.recorder
+import inspection.storer
 from cameras.frame import PixelFormat
 from cameras.messages import Heartbeat
 from cameras.ring import SlotState
@@ -20,6 +23,7 @@ from inspection.commands import CloseLot, Done, OpenLot, Refused
 from inspection.domain import ImageKind, LotState, Output, Reason, Verdict
 from inspection.images import ImageStore, decode_frame
 from inspection.messages import LineStarted, NotInspected, OutputDone, Recorded, RecorderStarted, RecorderState
+from inspection.png import encode_png
 from inspection.records.tables import faults, images, inspections, lots, shadow_inspections, triggers
 
 
@@ -170,6 +174,38 @@ def test_frames_of_passed_parts_that_are_not_kept_leave_their_slots_at_once(peer
     assert peers.count(faults) == 0
 
 
+def test_a_ring_that_is_nearly_full_gives_up_the_oldest_passes_and_no_reject(
+    peers: RecorderPeers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def encode_slowly(frame: NDArray[np.uint8]) -> bytes:
+        assert go_on.wait(20)
+        return encode_png(frame)
+
+    monkeypatch.setattr(inspection.storer, "encode_png", encode_slowly)
+    verdicts = [Verdict.PASS] * SLOTS
+    verdicts[0] = verdicts[4] = verdicts[7] = Verdict.FAIL
+    with peers.recorder():
+        for seed, verdict in enumerate(verdicts, 1):
+            ticket = peers.ticket()
+            peers.judge(ticket, pixels(seed), verdict)
+            peers.recorded(ticket, verdict)
+        peers.until(lambda: peers.ring.free_slots() == 2)
+        go_on.set()
+        peers.until(peers.all_slots_free)
+    assert {row.seq for row in peers.rows(images)} == {1, 4, 5, 6, 7, 8}
+    assert [(row.kind, row.count) for row in peers.rows(faults)] == [("image_skipped", 1)] * 2
+
+
+def test_the_image_of_a_pass_that_came_too_late_is_kept_as_that_of_any_part_that_was_not_inspected(peers: RecorderPeers) -> None:
+    with peers.recorder(keep_pass_share=0.0):
+        late = peers.ticket(deadline_ms=0)
+        peers.judge(late, pixels(1))
+        peers.recorded(late, Verdict.NOT_INSPECTED, Reason.DEADLINE)
+        peers.until(lambda: {(row.seq, row.kind) for row in peers.rows(images)} == {(1, "frame"), (1, "map")})
+
+
 def test_an_image_that_cannot_be_stored_is_a_fault_and_recording_goes_on(peers: RecorderPeers) -> None:
     peers.image_dir.write_text("a file where the folder should be")
     with peers.recorder():
@@ -200,6 +236,35 @@ def test_slots_of_a_former_recorder_are_freed_unless_a_message_claims_them(
         frame = next(row for row in peers.rows(images) if row.kind == ImageKind.FRAME)
     np.testing.assert_array_equal(decode_frame(ImageStore(peers.image_dir).read(frame.sha256), PixelFormat.Mono8), pixels(1))
     assert claimed.trigger_id == frame.seq
+
+
+def test_images_that_a_killed_recorder_had_not_recorded_are_counted_as_lost(peers: RecorderPeers) -> None:
+    with peers.recorder(keep_pass_share=0.5):
+        for seed in (1, 2, 3, 4, 5):
+            ticket = peers.ticket()
+            peers.judge(ticket, pixels(seed), Verdict.FAIL if seed == 3 else Verdict.PASS)
+            peers.line.expect(Recorded)
+        peers.until(lambda: {row.seq for row in peers.rows(images)} == {2, 3, 4})
+    with peers.engine.begin() as connection:
+        # As if it had been killed when the files were written.
+        connection.execute(delete(images).where(images.c.seq > 2))
+    with peers.recorder(keep_pass_share=0.5):
+        (fault,) = peers.until(lambda: peers.rows(faults))
+    assert (fault.kind, fault.count) == ("image_lost", 2)
+    assert "images of inspections 3, 4" in fault.detail
+
+
+def test_a_recorder_that_stops_records_what_was_said_before_and_stores_its_images(peers: RecorderPeers) -> None:
+    with peers.recorder():
+        peers.line.expect(RecorderStarted)
+        with peers.engine.begin():  # the recorder waits for the write lock
+            peers.ticket()
+            peers.process.running = False
+            last = peers.ticket()
+            peers.judge(last, pixels(1))
+    assert [row.trigger_id for row in peers.rows(inspections)] == [last.trigger_id]
+    assert {row.kind for row in peers.rows(images)} == {ImageKind.FRAME, ImageKind.MAP}
+    assert peers.all_slots_free()
 
 
 # --- commands and status ---

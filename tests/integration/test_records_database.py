@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from inspection.records.database import MIGRATIONS, migrate, open_engine, open_r
 from inspection.records.deployments import list_deployments, model_in_service, next_rollback
 from inspection.records.labels import add_label, label_history
 from inspection.records.queries import get_inspection
+from inspection.records.retention import read_totals, referred_to
 from inspection.records.tables import lots, metadata, models
 
 
@@ -146,7 +148,9 @@ def test_a_failed_transaction_leaves_nothing(engine: Engine) -> None:
 
 def test_foreign_keys_are_checked(engine: Engine, seeder) -> None:
     with pytest.raises(IntegrityError):
-        seeder.connection.execute(text("INSERT INTO images VALUES (99, 'frame', 'ab', 'image/png', 1, 1, 'Mono8', 1)"))
+        seeder.connection.execute(
+            text("INSERT INTO images VALUES (99, 'frame', 'ab', 'image/png', 1, 1, 'Mono8', 1, NULL, NULL)")
+        )
 
 
 def test_a_reader_cannot_write(reader: Engine) -> None:
@@ -202,3 +206,42 @@ def test_who_reads_the_records_of_a_station_waits_for_no_writer(tmp_path: Path) 
 def test_other_databases_are_refused_with_the_way_out(url: str) -> None:
     with pytest.raises(ConfigError, match="sqlite:///file"):
         open_engine(url)
+
+
+def test_images_and_training_sets_of_the_sixth_version_are_counted_and_kept(
+    database_url: str, seeder_class, image_dir: Path
+) -> None:
+    engine = open_engine(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    document = json.dumps({"product": "plate", "members": [{"sha256": "ab" * 32}, {"sha256": "cd" * 32}]})
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        seeder = seeder_class(connection, image_dir)
+        image = (
+            "INSERT INTO images (seq, kind, sha256, media_type, width, height, pixel_format, nbytes) "
+            "VALUES (:seq, :kind, :sha256, 'image/png', 1, 1, 'Mono8', :nbytes)"
+        )
+        for number, verdict in enumerate((Verdict.PASS, Verdict.PASS, Verdict.FAIL)):
+            seq = seeder.inspection("L1", f"S{number}", verdict)
+            for kind, nbytes in (("frame", 100 + number), ("map", 7)):
+                connection.execute(text(image), {"seq": seq, "kind": kind, "sha256": f"{kind}{number}", "nbytes": nbytes})
+        connection.execute(
+            text(
+                "INSERT INTO training_sets (training_set, product, document, sizes, warnings, created_by, created_at) "
+                "VALUES ('s', 'plate', :document, '{}', '[]', 'ada', '2025-01-02 03:04:05+00:00')"
+            ),
+            {"document": document},
+        )
+    migrate(engine)
+    with engine.connect() as connection:
+        totals = {(each.kind, each.verdict): (each.images, each.nbytes) for each in read_totals(connection)}
+        assert totals == {
+            ("frame", "pass"): (2, 201),
+            ("frame", "fail"): (1, 102),
+            ("map", "pass"): (2, 14),
+            ("map", "fail"): (1, 7),
+        }
+        assert referred_to(connection, ["ab" * 32, "cd" * 32, "ef" * 32, "frame0"]) == {"ab" * 32, "cd" * 32, "frame0"}
+    engine.dispose()

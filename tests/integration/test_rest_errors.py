@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from people import add_user, headers
+from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from inspection.domain import ImageKind
@@ -120,7 +122,7 @@ def _without_database(tmp_path: Path) -> FastAPI:
 
 
 def test_without_records_the_station_is_unavailable(tmp_path: Path) -> None:
-    with TestClient(_without_database(tmp_path)) as client:
+    with TestClient(_without_database(tmp_path), client=("127.0.0.1", 4711)) as client:
         for path in ("lots", "lots/L1", "lots/L1/summary", "changes", "faults", "models", "parts/S1", "inspections/1"):
             assert_problem(client.get(f"/api/v1/{path}"), 503, "unavailable")
         problem = assert_problem(client.get("/api/v1/health"), 503, "not_ready")
@@ -128,15 +130,17 @@ def test_without_records_the_station_is_unavailable(tmp_path: Path) -> None:
         assert problem["ready"] is False
 
 
-def test_a_defect_is_a_problem_too(tmp_path: Path) -> None:
-    app = _without_database(tmp_path)
+def test_a_defect_is_a_problem_too(engine: Engine, web_settings: Settings) -> None:
+    app = create_api(web_settings)
+
+    add_user(engine)
 
     @app.get("/defect")
     def defect() -> None:
         raise ZeroDivisionError("secret detail")
 
     with TestClient(app, raise_server_exceptions=False) as client:
-        problem = assert_problem(client.get("/defect"), 500, "internal_error")
+        problem = assert_problem(client.get("/defect", headers=headers(engine)), 500, "internal_error")
     assert "ZeroDivisionError" in problem["detail"]
     assert "secret" not in problem["detail"]
 
@@ -151,6 +155,6 @@ def test_every_route_documents_its_problems() -> None:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
-            assert {"422", "503"} <= set(errors), (method, path)
+            assert {"401", "403", "422", "429", "503"} <= set(errors), (method, path)
             for answer in errors.values():
                 assert set(answer["content"]) == {"application/problem+json"}, (method, path)

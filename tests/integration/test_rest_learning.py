@@ -53,7 +53,7 @@ def test_labels_are_given_and_read_back(api: TestClient, seeder) -> None:
     seq = seeder.inspection("L1", "S1", Verdict.FAIL)
     seeder.image(seq, ImageKind.FRAME, np.zeros((48, 64), np.uint8), "Mono8")
     seeder.connection.commit()
-    region = {"x": 1, "y": 2, "width": 3, "height": 4}
+    region = {"x": 1, "y": 2, "width": 3, "height": 4, "polygon": None}
     given = api.post(f"/api/v1/inspections/{seq}/labels", json=BY | {"label": "scratch", "regions": [region]})
     assert given.status_code == 201
     assert (given.json()["label"], given.json()["regions"], given.json()["labelled_by"]) == ("scratch", [region], "ada")
@@ -72,7 +72,7 @@ def test_labels_are_given_and_read_back(api: TestClient, seeder) -> None:
     assert code(api.post(f"/api/v1/inspections/{seq}/labels", json=BY | {"label": "OK"})) == (409, "invalid_label")
     outside = BY | {"label": "dent", "regions": [region | {"x": 62}]}
     assert code(api.post(f"/api/v1/inspections/{seq}/labels", json=outside)) == (409, "invalid_label")
-    assert code(api.post(f"/api/v1/inspections/{seq}/labels", json={"label": "dent"})) == (422, "invalid_request")
+    assert code(api.post(f"/api/v1/inspections/{seq}/labels", json=BY)) == (422, "invalid_request")
 
 
 def test_a_training_set_and_its_runs(api: TestClient, seeder, engine: Engine) -> None:

@@ -84,7 +84,8 @@ def test_an_inspection_has_the_names_of_the_glossary(api, seeder) -> None:
     assert set(found) == {
         *("seq", "trigger_id", "lot", "serial", "attempt", "product", "camera", "verdict", "reason", "score", "p_value"),
         *("review_threshold", "fail_threshold", "model", "proposed_class", "regions", "frame_id", "triggered_at", "acquired_at"),
-        *("decided_at", "recorded_at", "timings_ms", "output", "late_verdict", "late_score", "images"),
+        *("decided_at", "recorded_at", "timings_ms", "output", "late_verdict", "late_score", "images", "challenge"),
+        *("optics", "detail"),
     }
     assert (found["verdict"], found["output"], found["score"], found["fail_threshold"]) == ("fail", "reject", 3.1, 2.0)
     assert found["regions"] == [{"x": 20, "y": 10, "width": 12, "height": 8, "score": 3.1, "area": 80}]
@@ -96,6 +97,8 @@ def test_an_inspection_has_the_names_of_the_glossary(api, seeder) -> None:
         "height": 48,
         "pixel_format": "Mono8",
         "nbytes": 0,
+        "deleted_at": None,
+        "deleted_for": None,
     }
 
 

@@ -55,7 +55,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, seeder_class: Any) -> Iterator
             seeder.inspection("L", f"S{number}", Verdict.FAIL if number == 3 else Verdict.PASS)
         connection.commit()
     status = folder / "status.json"
-    beat = {"at": time.time() + 1e6, "state": "well", "counters": {}}
+    beat = {"heard_s": time.monotonic() + 1e6, "state": "well", "counters": {}}
     status.write_text(json.dumps({"processes": {"recorder": beat}}))
     app = create_api(Settings("st-1", url, folder / "images", status, "ipc://nobody", ("plate",), requests_per_s=1e6))
     app.state.context.recorder.close()

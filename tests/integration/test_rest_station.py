@@ -17,8 +17,8 @@ def beat(web_settings):
     """Writes status.json as the recorder does; ages are in seconds."""
 
     def write(**ages: float) -> None:
-        now = time.time()
-        beats = {name: {"at": now - age, "state": "recording", "counters": {"rows": 7.0}} for name, age in ages.items()}
+        now_s = time.monotonic()
+        beats = {name: {"heard_s": now_s - age, "state": "recording", "counters": {"rows": 7.0}} for name, age in ages.items()}
         web_settings.status_path.write_text(json.dumps({"processes": beats}))
 
     return write
@@ -54,7 +54,7 @@ def test_a_process_that_never_reported_is_a_reason(api, beat) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", "{}", "[]", '{"processes": []}', '{"processes": {"line": {"at": "soon"}}}', "\xff"]
+    "content", [None, "", "{}", "[]", '{"processes": []}', '{"processes": {"line": {"heard_s": "soon"}}}', "\xff"]
 )
 def test_a_missing_or_broken_status_file_is_a_reason(api, web_settings, content: str | None) -> None:
     if content is not None:

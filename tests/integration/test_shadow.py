@@ -129,11 +129,12 @@ def test_a_challenger_that_would_make_parts_late_is_a_fault_and_suspended(
             ticket, _ = peers.part(scene(seed), deadline_ms=1_000)
             peers.inspected(ticket)
             if seed == 0:
-                fault = peers.recorder.expect(FaultReport)
+                fault = peers.recorder.expect(FaultReport, lambda fault: fault.kind != "optics")
         assert (fault.kind, fault.source) == ("challenger_suspended", "inspector")
         assert fault.detail.startswith("challenger cdcdcdcdcdcd of product plate took 1")
         peers.recorder.expect(Heartbeat, lambda beat: beat.counters["inspected"] == 2)
-        assert not peers.recorder.came(FaultReport)
+        # The frames are not of the size of those that the model learned from, which is said too.
+        assert {fault.kind for fault in peers.recorder.came(FaultReport)} <= {"optics"}
 
 
 def test_a_challenger_starts_and_stops_between_two_parts(peers: InspectorPeers, challenger: Path) -> None:

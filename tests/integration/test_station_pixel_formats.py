@@ -36,7 +36,11 @@ def mosaic(shown: Pixels) -> Pixels:
 
 @pytest.mark.parametrize(
     ("pixel_format", "make", "sent"),
-    [("Mono12", scene, twelve_bits), ("BayerRG8", colored, mosaic), ("RGB8", colored, lambda shown: shown)],
+    [
+        pytest.param("Mono12", scene, twelve_bits, marks=pytest.mark.by_hand),
+        ("BayerRG8", colored, mosaic),
+        pytest.param("RGB8", colored, lambda shown: shown, marks=pytest.mark.by_hand),
+    ],
 )
 def test_frames_are_judged_and_stored_as_the_camera_sent_them(
     tmp_path: Path,

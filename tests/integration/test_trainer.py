@@ -1,6 +1,6 @@
 """The trainer as a process: it carries out runs and gates, lets itself be stopped, and holds nothing when there is nothing to do.
 
-That it survives kill -9 is tested on a running station, in tests/e2e/test_teaching.py.
+That it survives kill -9 is tested on a running station, in tests/e2e/test_loop.py.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from inspection.images import ImageStore
 from inspection.records.database import open_records
 from inspection.records.gates import latest_gate, request_gate
 from inspection.records.labels import add_label
+from inspection.records.model_scores import known_scores
 from inspection.records.training_runs import cancel_run, claim_run, get_run, request_run
 from inspection.records.training_sets import freeze, members_of
 from inspection.training_set import checked, draft
@@ -127,6 +128,11 @@ def until_gone(config_path: Path) -> None:
         time.sleep(0.05)
 
 
+def _scores(engine: Engine, model: str) -> dict[str, float]:
+    with engine.connect() as connection:
+        return known_scores(connection, model)
+
+
 def _latest_gate(engine: Engine, model: str) -> Gate | None:
     with engine.connect() as connection:
         return latest_gate(connection, "cell", model)
@@ -143,17 +149,25 @@ def trainer(config_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_trainer_gates_is_cancelled_and_gives_back_what_it_has_not_done(
-    config: Config, config_path: Path, training_set: str, plate_model: Path
+    config: Config, config_path: Path, training_set: str, plate_model: Path, seeder_class
 ) -> None:
     model = register_artifact(config, plate_model, "plate").model
     with trainer(config_path) as process, open_records(config) as engine:
         with engine.begin() as connection:
+            seeder = seeder_class(connection, config.image_dir)
+            labelled = seeder.image(seeder.inspection("L1", "S1"), ImageKind.FRAME, scene(77), "Mono8")
+            add_label(connection, 1, "ok", "ada")
             asked = request_gate(connection, "cell", "plate", model, "bob")
         until = time.monotonic() + 60
         while (gate := _latest_gate(engine, model)) is None:
             assert time.monotonic() < until, "the trainer does not gate"
             time.sleep(0.1)
         assert (gate.gate_id, gate.passed, gate.gated_by) == (asked.gate_id, True, "bob")
+        # Then it scores what the model will be compared on.
+        while not (scores := _scores(engine, model)):
+            assert time.monotonic() < until, "the trainer does not score"
+            time.sleep(0.1)
+        assert list(scores) == [labelled]
         # Nothing to do: no network in memory.
         maps = Path(f"/proc/{process.pid}/maps").read_text()
         assert "sqlite" in maps.lower()
@@ -193,7 +207,7 @@ def test_a_trainer_gates_is_cancelled_and_gives_back_what_it_has_not_done(
 def attempt(
     config: Config, config_path: Path, training_set: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[Made], TrainingRun]]:
-    """Carries out a run whose training made this, and which is not gated; returns the run as it ended."""
+    """Carries out a run whose training made this, and which is neither gated nor scored; returns the run as it ended."""
     monkeypatch.setattr(training.trainer, "POLL_S", 0.05)
     monkeypatch.setattr(inspection.records.database, "BUSY_TIMEOUT_MS", 50)
     number = request(config, training_set)
@@ -205,6 +219,7 @@ def attempt(
             attempt = _Attempt(config, config_path, engine, run, lambda: True)
             monkeypatch.setattr(attempt, "_train", lambda: made)
             monkeypatch.setattr(attempt, "_gate", lambda digest: None)
+            monkeypatch.setattr(attempt, "_score", lambda digest: None)
             attempt.carry_out()
             with engine.connect() as connection:
                 return get_run(connection, number)
@@ -319,6 +334,7 @@ def test_a_run_without_its_images_fails_and_says_why(config: Config, training_se
     assert "is not in the store" in last.error
 
 
+@pytest.mark.by_hand
 def test_a_run_without_a_size_has_the_design_that_is_fast_enough_for_the_product(config: Config, training_set: str) -> None:
     *steps, made = performed(config, training_set, longer_side=None)
     assert isinstance(made, Made)

@@ -17,6 +17,7 @@ from training.train import train
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared" / "data"
 
 
+@pytest.mark.by_hand
 @pytest.mark.parametrize(("name", "image_auroc"), [("aws_aliens", 0.99), ("aws_cookies", 0.98)])
 def test_defects_are_told_from_good_parts(name: str, image_auroc: float, tmp_path: Path) -> None:
     dataset = PHOTOGRAPHS / name

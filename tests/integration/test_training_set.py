@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -171,12 +172,28 @@ def test_too_few_good_images_are_refused_with_the_way_out(seeder, part, store) -
         checked(draft(seeder.connection, "plate"), store)
 
 
-def test_a_lone_lot_that_is_kept_is_not_learned_from(seeder, part, store) -> None:
+def test_a_later_lot_that_is_kept_is_not_learned_from_even_where_nothing_else_is_good(seeder, part, store) -> None:
     """It would change its side as soon as there was another lot, and what checked a model would have taught it."""
+    seeder.lot(LEARNED)
+    part(verdict=Verdict.FAIL)
+    seeder.lot(KEPT, opened_at=seeder.start + timedelta(hours=1))
     for _ in range(MIN_IMAGES):
         part(KEPT)
     with pytest.raises(Conflict, match=r"0 good images .* \(10 more are of lots kept for validation; another lot may be learned"):
         checked(draft(seeder.connection, "plate"), store)
+
+
+def test_the_first_lot_of_a_product_is_learned_from_whatever_its_name(seeder, part, store) -> None:
+    """Or one new station in five could not train until its second lot."""
+    start = seeder.start
+    seeder.lot("L2", opened_at=start)  # without parts
+    seeder.lot(KEPT, opened_at=start + timedelta(hours=1))
+    for _ in range(MIN_IMAGES):
+        part(KEPT)
+    assert checked(draft(seeder.connection, "plate"), store).sizes == {"train": {"ok": MIN_IMAGES}, "validation": {}}
+    other = next(lot for lot in (f"M{number}" for number in range(100)) if split({lot})[lot] is Side.VALIDATION)
+    part(other)
+    assert draft(seeder.connection, "plate").sizes == {"train": {"ok": MIN_IMAGES}, "validation": {"ok": 1}}
 
 
 def test_a_missing_labelled_image_is_refused_and_missing_passes_are_left_out(seeder, part, store) -> None:

@@ -86,6 +86,7 @@ def resnet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.by_hand
 @pytest.mark.parametrize("name", EXPORTED)
 def test_what_is_trained_is_what_inspects(
     name: str, dataset: Path, images: list[TrainingImage], lite0: Pretrained, tmp_path: Path
@@ -302,6 +303,7 @@ def test_rows_give_mean_and_spread_of_seeds_and_say_what_is_missing(dataset: Pat
     assert rows[2][4:] == ("> 90.0", "> 50.0", "> 50.0", "> 90.0", "> 50.0", "> 25.0", "–")
 
 
+@pytest.mark.by_hand
 def test_a_fit_that_takes_too_long_is_ended(dataset: Path, tmp_path: Path) -> None:
     timed = _within(0.01, (dataset, SIZE, None, tmp_path, 0.1, True))
     assert timed.path is None

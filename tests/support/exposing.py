@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cameras.camera import Camera
+from cameras.camera import Camera, FeatureValue
 from cameras.frame import Frame
-from cameras.genicam import FeatureValue
 from cameras.simulator.control import SimulatedCamera
 
 WIDTH, HEIGHT = 64, 48

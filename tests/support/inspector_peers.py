@@ -62,7 +62,9 @@ class InspectorPeers:
             self.line.expect(InspectorStarted)
             yield
 
-    def ticket(self, *, product: str = "plate", deadline_ms: float = 60_000, epoch: int = 1, age_ms: float = 0) -> Ticket:
+    def ticket(
+        self, *, product: str = "plate", deadline_ms: float = 60_000, epoch: int = 1, age_ms: float = 0, unnamed: bool = False
+    ) -> Ticket:
         """The next trigger, not sent yet."""
         count = next(self._counts)
         now_ns = time.monotonic_ns() - int(age_ms * 1e6)
@@ -71,7 +73,7 @@ class InspectorPeers:
             line_epoch=1,
             request_id=f"R{count}",
             lot="L",
-            serial=f"S{count}",
+            serial=f"?{count}" if unnamed else f"S{count}",
             camera="top",
             product=product,
             camera_epoch=epoch,
@@ -81,6 +83,7 @@ class InspectorPeers:
             issued_ns=now_ns,
             expose_until_ns=now_ns + WINDOW_NS,
             deadline_ms=deadline_ms,
+            unnamed=unnamed,
         )
 
     def frame(self, ticket: Ticket, pixels: NDArray[np.uint8], *, after_ms: float = 1, pixel_format: str = "Mono8") -> FrameRef:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import inspection.line
 from cameras.bus import Bus
 from cameras.messages import Arm, CameraArmed, CameraReady, Heartbeat
 from cameras.process import INBOX_MESSAGES
-from inspection.config import CameraConfig, Config, LineConfig, ProductConfig
+from inspection.config import AcceptOutputConfig, CameraConfig, Config, LineConfig, ProductConfig
 from inspection.domain import LotState, Output, Reason, Verdict
 from inspection.line import LineProcess
 from inspection.lookups import Lookups, RecordedRequest
@@ -41,16 +41,20 @@ MAX_OPEN = 4
 LAST_TRIGGER_ID = 41
 
 
-def config(deadline_ms: float, source: str, window_ms: float) -> Config:
+def config(deadline_ms: float, source: str, window_ms: float, pulse_ms: float | None = None) -> Config:
+    output = None if pulse_ms is None else AcceptOutputConfig(line="Line2", pulse_ms=pulse_ms)
     return Config(
-        cameras=(CameraConfig(name="top", serial="SIM1", features={"TriggerSource": source}),),
-        products=(ProductConfig(part_number="plate", camera="top", deadline_ms=deadline_ms),),
+        cameras=(CameraConfig(name="top", serial="SIM1", features={"TriggerSource": source}, accept_output=output),),
+        products=(
+            ProductConfig(part_number="plate", camera="top", deadline_ms=deadline_ms),
+            ProductConfig(part_number="coded", camera="top", deadline_ms=deadline_ms, serial_code=".+", serial_from="code"),
+        ),
         line=LineConfig(expose_window_ms=window_ms, max_open=MAX_OPEN),
     )
 
 
 class LinePeers:
-    """``lots`` and ``requests`` are what the records would say to the line."""
+    """``lots``, ``requests`` and ``challenge_due`` are what the records would say to the line."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
@@ -58,23 +62,34 @@ class LinePeers:
         self.camera = Peer(run_dir, "camera@top", INBOX_MESSAGES)
         self.inspector = Peer(run_dir, "inspector", InspectorMessage)
         self.recorder = Peer(run_dir, "recorder", RecorderMessage)
-        self.lots = {"L": (LotState.OPEN, "plate"), "closed": (LotState.CLOSED, "plate"), "held": (LotState.HELD, "plate")}
+        self.lots = {
+            "L": (LotState.OPEN, "plate"),
+            "coded": (LotState.OPEN, "coded"),
+            "closed": (LotState.CLOSED, "plate"),
+            "held": (LotState.HELD, "plate"),
+        }
         self.requests: dict[str, RecordedRequest] = {}
+        self.challenge_due: Callable[[str, str], bool] = lambda _lot, _product: False
         self._numbers = itertools.count(1)
         self._seqs = itertools.count(1)
 
     @contextmanager
-    def line(self, *, deadline_ms: float = 5_000, source: str = "Line1", window_ms: float = WINDOW_MS) -> Iterator[None]:
+    def line(
+        self, *, deadline_ms: float = 5_000, source: str = "Line1", window_ms: float = WINDOW_MS, pulse_ms: float | None = None
+    ) -> Iterator[None]:
         """The process runs; nothing has been said to it yet."""
         bus = Bus(self.run_dir, "line", LineMessage)
-        process = LineProcess(config(deadline_ms, source, window_ms), bus, Lookups(self.lots.get, self.requests.get))
-        with in_thread(process, bus):
+        configured = config(deadline_ms, source, window_ms, pulse_ms)
+        self.process = LineProcess(configured, bus, Lookups(self.lots.get, self.requests.get, self.challenge_due))
+        with in_thread(self.process, bus):
             yield
 
     @contextmanager
-    def armed_line(self, *, deadline_ms: float = 5_000, source: str = "Line1", window_ms: float = WINDOW_MS) -> Iterator[None]:
+    def armed_line(
+        self, *, deadline_ms: float = 5_000, source: str = "Line1", window_ms: float = WINDOW_MS, pulse_ms: float | None = None
+    ) -> Iterator[None]:
         """The process runs, knows where numbering goes on, and its camera is armed."""
-        with self.line(deadline_ms=deadline_ms, source=source, window_ms=window_ms):
+        with self.line(deadline_ms=deadline_ms, source=source, window_ms=window_ms, pulse_ms=pulse_ms):
             self.tell_last_trigger()
             self.arm()
             yield
@@ -101,14 +116,21 @@ class LinePeers:
         self.recorder.expect(Heartbeat, lambda beat: beat.state == state)
 
     def ask(
-        self, *, lot: str = "L", camera: str = "top", request_id: str | None = None, passed: bool = False, age_ms: float = 0
+        self,
+        *,
+        lot: str = "L",
+        camera: str = "top",
+        request_id: str | None = None,
+        passed: bool = False,
+        age_ms: float = 0,
+        named: bool = True,
     ) -> TriggerRequest:
         """Send the request for one part."""
         number = next(self._numbers)
         request = TriggerRequest(
             request_id=request_id or f"R{number}",
             lot=lot,
-            serial=f"S{number}",
+            serial=f"S{number}" if named else None,
             camera=camera,
             reply_to="cell",
             requested_ns=time.monotonic_ns() - int(age_ms * 1e6),
@@ -144,10 +166,15 @@ class LinePeers:
     def given_up(self, ticket: Ticket) -> Reason:
         return self.recorder.expect(NotInspected, lambda message: message.trigger_id == ticket.trigger_id).reason
 
-    def record(self, ticket: Ticket, verdict: Verdict, reason: Reason | None = None) -> None:
+    def record(self, ticket: Ticket, verdict: Verdict, reason: Reason | None = None, serial: str | None = None) -> None:
         """What the recorder says once the row is durable."""
         row = Recorded(
-            seq=next(self._seqs), trigger_id=ticket.trigger_id, verdict=verdict, reason=reason, durable_ns=time.monotonic_ns()
+            seq=next(self._seqs),
+            trigger_id=ticket.trigger_id,
+            serial=serial or ticket.serial,
+            verdict=verdict,
+            reason=reason,
+            durable_ns=time.monotonic_ns(),
         )
         self.recorder.send("line", row)
 
@@ -168,6 +195,14 @@ class LinePeers:
         self.answer_comes_last()
         self.recorder.expect(Ticket, lambda ticket: ticket.lot == "barrier")
         return self.recorder.came(Ticket)
+
+    def until_ended(self) -> None:
+        """The main loop ends by itself: the line's heartbeats stop."""
+        until = time.monotonic() + 5
+        while self.recorder.came(Heartbeat):
+            assert time.monotonic() < until, "the line goes on"
+            self.recorder.inbox = []
+            time.sleep(0.1)
 
     def close(self) -> None:
         for peer in (self.cell, self.camera, self.inspector, self.recorder):

@@ -27,7 +27,7 @@ class Peer:
     def send(self, peer: str, message: msgspec.Struct) -> None:
         assert self._bus.send(peer, message)
 
-    def expect(self, kind: type[T], where: Callable[[T], bool] = lambda message: True, timeout_s: float = 5) -> T:
+    def expect(self, kind: type[T], where: Callable[[T], bool] = lambda message: True, timeout_s: float = 20) -> T:
         """Take the first message of this kind that fulfils a condition; others stay."""
         until = time.monotonic() + timeout_s
         while True:

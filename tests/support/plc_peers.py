@@ -86,6 +86,14 @@ class PlcBench:
         self.clear(Control.TRIGGER)
         return request
 
+    def part_without_serial(self, trigger_id: int) -> TriggerRequest:
+        """Numbered and exposed, of a product whose code tells the serial."""
+        request = self.trigger("")
+        assert request is not None
+        self.step(self.ack(request, trigger_id))
+        self.clear(Control.TRIGGER)
+        return request
+
     def ack(self, request: TriggerRequest, trigger_id: int, expose_ms: float | None = 50) -> TriggerAck:
         return TriggerAck(
             request_id=request.request_id,
@@ -101,10 +109,12 @@ class PlcBench:
         output: Output = Output.ACCEPT,
         verdict: Verdict = Verdict.PASS,
         reason: Reason | None = None,
+        serial: str | None = None,
     ) -> OutputCommand:
         return OutputCommand(
             request_id=request.request_id,
             trigger_id=trigger_id,
+            serial=serial or request.serial or f"?{trigger_id}",
             output=output,
             verdict=verdict,
             reason=reason,

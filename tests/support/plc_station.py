@@ -14,11 +14,16 @@ from inspection.plc.conveyor import Conveyed, Conveyor
 from inspection.records.database import open_engine
 from inspection.records.tables import faults
 
-PITCH_MM, SLOWEST, FASTEST = 50.0, 400.0, 750.0
+RATE, PITCH_MM = 11.5, 50.0
+# The belt is faster and slower by so much.
+CHANGE = 0.3
+# From trigger to rejector at the highest speed, so that a loaded machine is in time.
+AWAY_S = 1.6
 
 
-def plc_station(directory: Path, model: Path, more: str = "") -> RunningStation:
-    """With a rejector 1.2 m behind the camera, so that a loaded machine is in time; ``more`` is configuration."""
+def plc_station(directory: Path, model: Path, more: str = "", rate: float = RATE) -> RunningStation:
+    """For so many parts a second on average; ``more`` is configuration."""
+    fastest = rate * PITCH_MM * (1 + CHANGE)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -28,20 +33,20 @@ port = {port}
 camera = "top"
 watchdog_ms = 1000
 confirm_ms = 5000
-rejector_distance_mm = 1200
+rejector_distance_mm = {fastest * AWAY_S:.0f}
 accept_window_mm = 30
-max_speed_mm_per_s = {FASTEST}
+max_speed_mm_per_s = {fastest:.1f}
 actuator_ms = 20
 """
     return RunningStation(directory, model, deadline_ms=1_200, extra_config=section + more)
 
 
-def conveyor(station: RunningStation) -> Conveyor:
-    """8 to 15 parts a second, faster and slower within 3 s."""
+def conveyor(station: RunningStation, rate: float = RATE) -> Conveyor:
+    """So many parts a second on average, faster and slower within 3 s."""
     assert station.config.plc is not None
 
     def speed_mm_per_s(seconds: float) -> float:
-        return (FASTEST + SLOWEST) / 2 + (FASTEST - SLOWEST) / 2 * math.sin(seconds * 2 * math.pi / 3)
+        return rate * PITCH_MM * (1 + CHANGE * math.sin(seconds * 2 * math.pi / 3))
 
     return Conveyor(station.config.plc, station.camera, PITCH_MM, speed_mm_per_s)
 

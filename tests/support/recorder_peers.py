@@ -22,21 +22,51 @@ from cameras.messages import FrameRef
 from cameras.ring import Ring, SlotState
 from inspection.commands import Command, Reply
 from inspection.domain import Reason, Verdict
+from inspection.errors import RecordsLost
+from inspection.housekeeping import Housekeeper
 from inspection.images import ImageStore
 from inspection.messages import Inspected, LineMessage, Recorded, RecorderMessage, Ticket
 from inspection.recorder import RecorderProcess
-from inspection.records.database import migrate, open_engine
+from inspection.records.database import migrate, open_engine, wal_of
 from inspection.records.tables import inspections
+from inspection.reserve import Reserve
+from inspection.retention import Limits, Room
 from inspection.rings import Rings
 from inspection.storer import Storer
 
 T = TypeVar("T")
+UNLIMITED = Limits()
 WIDTH, HEIGHT, SLOTS = 32, 24, 8
 
 
+class _UntilLost:
+    """A recorder that may find its records lost, which is kept in ``lost``; any other failure fails the test."""
+
+    def __init__(self, process: RecorderProcess, lost: list[RecordsLost]) -> None:
+        self._process = process
+        self._lost = lost
+
+    @property
+    def running(self) -> bool:
+        return self._process.running
+
+    @running.setter
+    def running(self, on: bool) -> None:
+        self._process.running = on
+
+    def run(self) -> None:
+        try:
+            self._process.run()
+        except RecordsLost as lost:
+            self._lost.append(lost)
+
+
 class RecorderPeers:
+    """``lost`` holds why a recorder ended by itself."""
+
     def __init__(self, run_dir: Path, data_dir: Path) -> None:
         self.run_dir = run_dir
+        self.data_dir = data_dir
         self.image_dir = data_dir / "images"
         self.status_path = run_dir / "status.json"
         self.line = Peer(run_dir, "line", LineMessage)
@@ -46,6 +76,7 @@ class RecorderPeers:
         self.engine = open_engine(f"sqlite:///{data_dir / 'station.db'}")
         migrate(self.engine)
         self.reader = open_engine(f"sqlite:///{data_dir / 'station.db'}", read_only=True)
+        self.lost: list[RecordsLost] = []
         self._full = False
         self._epoch = time.monotonic_ns()
         self._numbers = itertools.count(1)
@@ -59,12 +90,15 @@ class RecorderPeers:
         self._full = full
 
     @contextmanager
-    def recorder(self, *, keep_pass_share: float = 1.0) -> Iterator[None]:
+    def recorder(self, *, keep_pass_share: float = 1.0, limits: Limits = UNLIMITED) -> Iterator[None]:
         rings = Rings(self.run_dir)
         bus = Bus(self.run_dir, "recorder", RecorderMessage)
-        storer = Storer(ImageStore(self.image_dir), rings, keep_pass_share)
-        process = RecorderProcess(self.engine, bus, storer, rings, f"ipc://{self.run_dir}/commands", self.status_path)
-        with in_thread(process, bus):
+        images, room = ImageStore(self.image_dir), Room(self.image_dir, limits)
+        storer = Storer(images, rings, keep_pass_share, room)
+        housekeeper = Housekeeper(self.reader, images, room, Reserve(self.image_dir.parent, 1_000_000), wal_of(self.engine))
+        addresses = f"ipc://{self.run_dir}/commands", self.status_path, self.data_dir
+        self.process = RecorderProcess(self.engine, bus, storer, housekeeper, rings, *addresses)
+        with in_thread(_UntilLost(self.process, self.lost), bus):
             yield
 
     # --- messages ---
@@ -189,7 +223,7 @@ class RecorderPeers:
         """A counter of the recorder's own, 0 before its first report."""
         return self.status().get("recorder", {}).get("counters", {}).get(name, 0)
 
-    def until(self, look: Callable[[], T], timeout_s: float = 5) -> T:
+    def until(self, look: Callable[[], T], timeout_s: float = 20) -> T:
         """What ``look`` returns once it is true."""
         until = time.monotonic() + timeout_s
         while not (found := look()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
@@ -11,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import Connection
 
 from cameras.bus import Bus
 from cameras.frame import PixelFormat
@@ -33,7 +33,9 @@ from inspection.messages import CellMessage
 from inspection.processes import end_with_parent
 from inspection.records.database import open_engine
 from inspection.records.queries import lot_summary
-from inspection.records.tables import images, inspections
+from inspection.soak.checks import Findings, check_images, check_lot, lot_rows
+from inspection.soak.scenes import digest
+from inspection.soak.station import pids_of
 from inspection.web.commands import ZmqRecorderClient
 
 PRODUCT = "plate"
@@ -55,10 +57,6 @@ def scene(number: int) -> NDArray[np.uint8]:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def digest(pixels: NDArray[Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
-
-
 class RunningStation:
     """Started by ``with``; everything it made in shared memory is removed at the end."""
 
@@ -72,6 +70,7 @@ class RunningStation:
         size: tuple[int, int] = (WIDTH, HEIGHT),
         color: bool = False,
         database_url: str | None = None,
+        camera_config: str = "",
         extra_config: str = "",
     ) -> None:
         self.directory = directory
@@ -101,6 +100,8 @@ ExposureTime = 1000.0
 AcquisitionFrameRate = 1000.0
 ChunkModeActive = true
 
+{camera_config}
+
 [[products]]
 part_number = "{PRODUCT}"
 camera = "top"
@@ -116,15 +117,20 @@ port = {port}
 """
         )
         self.config = configuration.load(self.config_path)
-        shutil.rmtree(self.config.run_dir, ignore_errors=True)
-        prepare_directories(self.config)
-        self.camera = SimulatedCamera.create(self.config.simulator_dir, "SIM0001", *size, color)
+        self.size, self.color = size, color
+        self.set_up()
         deploy_artifact(self.config, model, PRODUCT, "test", "test", override="what is tested is the line")
         self.url = f"http://127.0.0.1:{port}"
         self.shown: dict[str, str] = {}
         self.outcomes: list[Outcome] = []
 
-    def __enter__(self) -> RunningStation:
+    def set_up(self) -> None:
+        """A fresh run directory with a camera: before the first start, and before another one."""
+        shutil.rmtree(self.config.run_dir, ignore_errors=True)
+        prepare_directories(self.config)
+        self.camera = SimulatedCamera.create(self.config.simulator_dir, "SIM0001", *self.size, self.color)
+
+    def start(self) -> None:
         # NiceGUI does not serve where it sees this.
         environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
         self.manager = subprocess.Popen(
@@ -133,6 +139,14 @@ port = {port}
             preexec_fn=end_with_parent,
             env=environment,
         )
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for the end; ``start`` may follow."""
+        self.manager.send_signal(signal.SIGTERM)
+        self.manager.wait(60)
+
+    def __enter__(self) -> RunningStation:
+        self.start()
         self.bus = Bus(self.config.run_dir, "cell", CellMessage)
         self.recorder = ZmqRecorderClient(self.config.commands_address)
         try:
@@ -162,7 +176,7 @@ port = {port}
             processes = msgspec.json.decode(self.config.status_path.read_bytes())["processes"]
         except (OSError, msgspec.DecodeError):
             return {}
-        return {name: process["state"] for name, process in processes.items() if time.time() - process["at"] < 3}
+        return {name: process["state"] for name, process in processes.items() if time.monotonic() - process["heard_s"] < 3}
 
     def ready(self) -> bool:
         states = self.states()
@@ -182,15 +196,7 @@ port = {port}
 
     def pid(self, name: str) -> int | None:
         """The process with this name, found by its command line."""
-        wanted = [b"process", name.encode(), b"--config", str(self.config_path).encode()]
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                arguments = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if arguments[3:7] == wanted:
-                return int(entry.name)
-        return None
+        return pids_of(self.config_path).get(name)
 
     def kill(self, name: str) -> None:
         """kill -9."""
@@ -223,26 +229,23 @@ port = {port}
 
     # --- what is recorded ---
 
-    def summary(self, lot: str) -> LotSummary:
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
         engine = open_engine(self.config.database_url, read_only=True)
         try:
             with engine.connect() as connection:
-                return lot_summary(connection, lot)
+                yield connection
         finally:
             engine.dispose()
 
+    def summary(self, lot: str) -> LotSummary:
+        with self._reading() as connection:
+            return lot_summary(connection, lot)
+
     def rows(self, lot: str) -> list[dict[str, Any]]:
         """Inspection rows by sequence number, each with ``frame_sha256`` of its stored frame or None."""
-        engine = open_engine(self.config.database_url, read_only=True)
-        try:
-            with engine.connect() as connection:
-                stored = dict(iter(connection.execute(select(images.c.seq, images.c.sha256).where(images.c.kind == "frame"))))
-                found = connection.execute(
-                    select(inspections).where(inspections.c.lot == lot).order_by(inspections.c.seq)
-                ).mappings()
-                return [{**row, "frame_sha256": stored.get(row["seq"])} for row in found]
-        finally:
-            engine.dispose()
+        with self._reading() as connection:
+            return lot_rows(connection, lot)
 
     def stored_digest(self, sha256: str) -> str:
         """Digest of the pixels in a stored frame."""
@@ -251,30 +254,17 @@ port = {port}
     def check_invariants(self, lot: str) -> None:
         """What must hold after any fault, once every part has its result."""
         self.wait_until(lambda: self.summary(lot).open_triggers == 0, 30, "all triggers to be closed")
-        rows = self.rows(lot)
-        outcomes = [outcome for outcome in self.outcomes if outcome.lot == lot]
-        # Every part has exactly one row, and trigger numbers have no gaps.
-        assert sorted(row["serial"] for row in rows) == sorted(outcome.serial for outcome in outcomes)
-        # The records reconcile.
-        summary = self.summary(lot)
-        assert summary.balanced, summary
-        assert summary.triggered == len(outcomes)
-        # No part was accepted without a durable pass.
-        passed = {row["serial"] for row in rows if row["verdict"] == "pass"}
-        accepted = {outcome.serial for outcome in outcomes if outcome.output == "accept"}
-        assert accepted <= passed, f"accepted without a durable pass: {sorted(accepted - passed)}"
-        # A row says why it has no verdict, and one with a verdict names its model.
-        for row in rows:
-            assert (row["verdict"] == "not_inspected") == (row["reason"] is not None)
-            assert row["verdict"] == "not_inspected" or len(row["model"]) == 64
+        findings = Findings()
+        with self._reading() as connection:
+            check_lot(connection, lot, [outcome for outcome in self.outcomes if outcome.lot == lot], findings)
+        assert not findings.violations, "\n".join(findings.violations)
 
     def check_images(self, lot: str, least: int = 0) -> None:
         """The image stored for a serial is the image shown for it, once at least so many are stored."""
         self.wait_until(lambda: len(self._stored(lot)) >= least, 30, f"{least} images to be stored")
-        for row in self._stored(lot):
-            assert self.stored_digest(row["frame_sha256"]) == self.shown[row["serial"]], (
-                f"{row['serial']} has another part's image"
-            )
+        findings = Findings()
+        check_images(ImageStore(self.config.image_dir), self.rows(lot), self.shown.__getitem__, findings)
+        assert not findings.violations, "\n".join(findings.violations)
 
     def _stored(self, lot: str) -> list[dict[str, Any]]:
         return [row for row in self.rows(lot) if row["frame_sha256"] is not None]

@@ -23,11 +23,12 @@ SIZE = 96
 REVIEW, FAIL = 0.5, 0.8
 
 
-def network(classes: int, likeness_rows: int = 1, likeness_factor: float = 1.0) -> dict[str, bytes]:
-    """The files of a network; without classes it has no output for them."""
+def network(classes: int, likeness_rows: int = 1, likeness_factor: float = 1.0, gain: float = 1.0) -> dict[str, bytes]:
+    """The files of a network; without classes it has no output for them. Map and score are ``gain`` times the brightness."""
     image = op.parameter([1, 3, SIZE, SIZE], np.float32, name="image")
     grey = op.reduce_mean(image, np.array([1]), keep_dims=True)
-    anomaly_map = op.reduce_mean(op.reshape(grey, [1, SIZE // 8, 8, SIZE // 8, 8], False), np.array([2, 4]))
+    brightness = op.reduce_mean(op.reshape(grey, [1, SIZE // 8, 8, SIZE // 8, 8], False), np.array([2, 4]))
+    anomaly_map = op.multiply(brightness, np.float32(gain))
     outputs = {
         "anomaly_map": op.unsqueeze(anomaly_map, np.array(0)),
         "score": op.reduce_max(anomaly_map, np.array([0, 1, 2])),
@@ -45,8 +46,16 @@ def network(classes: int, likeness_rows: int = 1, likeness_factor: float = 1.0) 
         return {artifact.NETWORK: xml.read_bytes(), artifact.WEIGHTS: xml.with_name(artifact.WEIGHTS).read_bytes()}
 
 
-def small_model(models_dir: Path, defect_classes: tuple[str, ...] = (), files: dict[str, bytes] | None = None) -> Path:
-    """The artifact directory of a model with these classes, and its own network unless other ``files`` are given."""
+def small_model(
+    models_dir: Path,
+    defect_classes: tuple[str, ...] = (),
+    files: dict[str, bytes] | None = None,
+    learned: tuple[str, ...] = (),
+) -> Path:
+    """The artifact directory of a model with these classes, and its own network unless other ``files`` are given.
+
+    ``learned`` are the SHA-256 of the images that it is to have learned from.
+    """
     files = files or network(len(defect_classes))
     manifest = artifact.Manifest(
         schema_version=artifact.SCHEMA_VERSION,
@@ -71,7 +80,7 @@ def small_model(models_dir: Path, defect_classes: tuple[str, ...] = (), files: d
                 name="none", layers=(), package="none", version="", weights_sha256="0" * 64, licence="Apache-2.0"
             ),
             versions={},
-            images=(),
+            images=tuple(artifact.TrainingImage(name=sha256[:8], sha256=sha256) for sha256 in learned),
             skipped={},
         ),
         files=artifact.file_entries(files),

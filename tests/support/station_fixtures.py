@@ -17,11 +17,12 @@ from running_station import PRODUCT, RunningStation, scene
 def plate_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained on the good parts that the stations show, in a process of its own as `station train` does it.
 
-    Once, also where several processes run tests.
+    Once, also where several processes run tests, and for several runs that share STATION_TEST_MODELS.
     """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
+    folder = Path(os.environ.get("STATION_TEST_MODELS", folder))
     folder /= "plates"
     with FileLock(folder.with_suffix(".lock")):
         models = folder / "models"

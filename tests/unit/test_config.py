@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from inspection import config as configuration
 from inspection.errors import ConfigError
@@ -39,6 +40,8 @@ def test_every_shipped_example_loads(path: Path) -> None:
         ("[[products]]\npart_number = 'p'\ncamera = 'top'", "same part_number"),
         ("[line]\nexpose_window_ms = 'soon'", "line.expose_window_ms"),
         ("[web]\nport = 70000", "web.port"),
+        ("serial_from = 'code'", "needs serial_code"),
+        ("[[cameras]]\nname = 'q'\nserial = '2'\naccept_output = {line = 'Line2', pulse_ms = 0}", "accept_output.pulse_ms"),
         ("= nonsense", "not valid TOML"),
     ],
 )
@@ -108,8 +111,83 @@ def test_other_machines_are_served_with_tokens_alone(tmp_path: Path) -> None:
     path.write_text(head + '[web]\nhost = "0.0.0.0"\n')
     with pytest.raises(ConfigError, match="set tokens = true"):
         configuration.load(path)
-    path.write_text(head + '[web]\nhost = "0.0.0.0"\ntokens = true\n')
+    path.write_text(head + '[web]\nhost = "0.0.0.0"\ntokens = true\ntls = "generated"\n')
     assert configuration.load(path).web.tokens
+
+
+@pytest.mark.parametrize(
+    ("web", "says"),
+    [
+        ('host = "0.0.0.0"\ntokens = true', "without encryption anybody between reads passwords"),
+        ('host = "192.0.2.1"\ntokens = true\ntls = "none"', "without encryption"),
+        ('tls = "files"\ntls_certificate = "a.crt"', "needs tls_certificate and tls_key"),
+        ('tls = "generated"\ntls_certificate = "a.crt"\ntls_key = "a.key"', "needs tls_certificate and tls_key"),
+        ('host = "0.0.0.0"\ntokens = true\nallow_unencrypted = true', None),
+        ('host = "127.0.0.1"', None),
+        ('host = "::1"\ntls = "files"\ntls_certificate = "a.crt"\ntls_key = "a.key"', None),
+    ],
+)
+def test_other_machines_are_served_encrypted_unless_somebody_said_otherwise(tmp_path: Path, web: str, says: str | None) -> None:
+    path = tmp_path / "station.toml"
+    path.write_text(
+        f'cameras = [{{ name = "top", serial = "SIM1" }}]\nproducts = [{{ part_number = "p", camera = "top" }}]\n[web]\n{web}\n'
+    )
+    if says is None:
+        configuration.load(path)
+    else:
+        with pytest.raises(ConfigError, match=says):
+            configuration.load(path)
+
+
+def test_the_password_of_a_database_lies_in_a_file_of_its_own(tmp_path: Path) -> None:
+    path, secret = tmp_path / "station.toml", tmp_path / "database.password"
+    head = 'cameras = [{ name = "top", serial = "SIM1" }]\nproducts = [{ part_number = "plate", camera = "top" }]\n[station]\n'
+    for url in ("postgresql://station:hunter2@db/station", "postgresql://station@db/station?password=hunter2"):
+        path.write_text(head + f'database_url = "{url}"\n')
+        with pytest.raises(ConfigError, match="database_password_file"):
+            configuration.load(path)
+    path.write_text(head + 'database_url = "postgresql://station@db/station"\ndatabase_password_file = "database.password"\n')
+    secret.touch(0o600)
+    secret.write_text("p@ss:/word\n")
+    url = make_url(configuration.load(path).database_url)
+    assert (url.username, url.password, url.host, url.database) == ("station", "p@ss:/word", "db", "station")
+    secret.chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        _ = configuration.load(path).database_url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" + ".a" * 50_000 + " = 1",
+        "a" + " . a" * 50_000 + " = 1",
+        "[a" + ".a" * 50_000 + "]",
+        "a = " + "[" * 50_000,
+        "a = {" + "b={" * 9_000,
+        "a = " + "9" * 9_000,
+    ],
+    ids=["dots", "dots and blanks", "table", "arrays", "inline tables", "digits"],
+)
+def test_text_that_would_exhaust_the_memory_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        configuration.parse(text, tmp_path / "station.toml")
+
+
+def test_long_lines_that_people_write_are_no_deep_keys(tmp_path: Path) -> None:
+    networks = ", ".join(f'"10.0.{number}.0/24"' for number in range(60))
+    text = f"""
+# {"." * 200}
+cameras = [{{ name = "top", serial = "SIM1" }}]
+products = [{{ part_number = "plate", camera = "top" }}]  # {"A sentence. " * 30}
+[plc]
+camera = "top"
+allowed_clients = [{networks}]
+rejector_distance_mm = 600
+accept_window_mm = 40
+max_speed_mm_per_s = 1000
+actuator_ms = 30
+"""
+    assert configuration.parse(text, tmp_path / "station.toml").plc is not None
 
 
 def test_the_shipped_example_loads_with_everything_that_it_leaves_out(tmp_path: Path) -> None:
@@ -122,3 +200,5 @@ def test_the_shipped_example_loads_with_everything_that_it_leaves_out(tmp_path: 
     assert [receiver.kind for receiver in config.receivers] == ["http", "mqtt"]
     assert config.opcua is not None
     assert config.products[0].serial_code is not None
+    assert config.products[0].serial_from == "code"
+    assert config.cameras[0].accept_output is not None

@@ -91,3 +91,53 @@ def test_an_exact_camera_is_never_busy() -> None:
     lane = armed_lane()
     lane.expose(until_ns=50)
     assert not lane.busy(1)
+
+
+# --- the accept output ---
+
+
+def signalling_lane() -> tuple[Lane, tuple[int, int]]:
+    """A lane with pulses of 50, whose first part was exposed at 100 and accepted."""
+    lane = Lane("top", quiet_at_ns=0, pulse_ns=50)
+    epoch = lane.arming_due(1)
+    assert epoch is not None
+    assert lane.armed(epoch, now_ns=10)
+    exposure = lane.expose(until_ns=120)
+    lane.accept(*exposure)
+    return lane, exposure
+
+
+def test_after_arming_a_pulse_of_the_former_epoch_may_be_on() -> None:
+    lane = Lane("top", quiet_at_ns=0, pulse_ns=50)
+    epoch = lane.arming_due(1)
+    assert epoch is not None
+    lane.armed(epoch, now_ns=10)
+    assert lane.signals(59)
+    assert not lane.signals(60)
+
+
+def test_the_output_may_be_on_from_the_command_until_the_end_of_the_pulse() -> None:
+    lane, exposure = signalling_lane()
+    assert lane.signals(10_000), "the camera has not said when the pulse began"
+    lane.accept_done(exposure[0] - 1, exposure[1], 200)
+    lane.accept_done(exposure[0], exposure[1] + 1, 200)
+    assert lane.signals(10_000), "said of another part"
+    lane.accept_done(*exposure, 200)
+    assert lane.signals(249)
+    assert not lane.signals(250)
+
+
+def test_a_pulse_that_was_refused_never_comes() -> None:
+    lane, exposure = signalling_lane()
+    lane.accept_done(*exposure, None)
+    assert not lane.signals(100)
+
+
+def test_arming_ends_what_the_camera_did_not_answer() -> None:
+    lane, _ = signalling_lane()
+    lane.camera_ready()
+    epoch = lane.arming_due(300)
+    assert epoch is not None
+    lane.armed(epoch, now_ns=310)
+    assert lane.signals(359)
+    assert not lane.signals(360)

@@ -10,6 +10,7 @@ from plc_peers import LINE_LIVES, SETTINGS, PlcBench
 
 from inspection.domain import Output, Reason, Verdict
 from inspection.plc.codes import LATE, PLC_WAS_AWAY, REASON_CODES, VERDICT_CODES, Control, ErrorCode, OfflineReason, Status
+from inspection.plc.registers import decode_outputs, encode
 
 
 @pytest.fixture
@@ -460,3 +461,31 @@ def test_a_line_that_speaks_again_is_online_again(plc: PlcBench) -> None:
     assert Status.ONLINE not in plc.shown.status
     plc.step(LINE_LIVES)
     assert Status.ONLINE | Status.TRIGGER_READY in plc.shown.status
+
+
+# --- serials from codes ---
+
+
+def test_without_a_serial_in_the_registers_the_code_tells_it_where_that_is_configured() -> None:
+    bench = PlcBench(replace(SETTINGS, serial_from_code=True))
+    bench.start()
+    request = bench.part_without_serial(7)
+    assert request.serial is None
+    shown = bench.step(bench.command(request, 7, serial="SN-Ж1"))
+    assert Status.PASS in shown.status
+    assert (shown.serial, shown.inspection_id) == ("SN-?1", 7)
+    assert decode_outputs(encode(shown)) == shown
+    bench.acknowledge()
+    request = bench.part_without_serial(8)
+    shown = bench.step(bench.command(request, 8, Output.REJECT, Verdict.NOT_INSPECTED, Reason.SERIAL_UNREAD))
+    assert (shown.serial, shown.reason) == ("?8", REASON_CODES[Reason.SERIAL_UNREAD])
+    # Text that is not plain ASCII is a mistake, and no empty register.
+    assert bench.trigger(None) is None
+    assert bench.kinds() == ["invalid_part"]
+
+
+def test_elsewhere_a_trigger_without_a_serial_is_not_taken() -> None:
+    bench = PlcBench()
+    bench.start()
+    assert bench.trigger("") is None
+    assert bench.kinds() == ["invalid_part"]

@@ -113,6 +113,7 @@ class Oracle:
             OutputCommand(
                 request_id="stranger",
                 trigger_id=number,
+                serial="S",
                 output=Output.ACCEPT,
                 verdict=Verdict.PASS,
                 reason=None,

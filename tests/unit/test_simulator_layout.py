@@ -39,7 +39,7 @@ def test_control_words_stand_in_the_same_order_in_c_and_python() -> None:
 
 def test_control_constants_agree() -> None:
     assert DEFINES["CONTROL_MAGIC"] == control_file.MAGIC
-    for name in ("CONTROL_BYTES", "SCENE_SLOTS", "EDGE_RING"):
+    for name in ("CONTROL_BYTES", "SCENE_SLOTS", "EDGE_RING", "OUTPUT_RING"):
         assert DEFINES[name] == getattr(control_file, name)
     numbers = enumerators(CONTROL_H)
     assert {f"SCENE_{kind.upper()}": number for kind, number in control_file.SCENE_KINDS.items()}.items() <= numbers.items()
@@ -79,6 +79,8 @@ def test_values_of_the_description_are_the_ones_in_c() -> None:
         **{"Mono8": "MONO8", "Mono12": "MONO12", "BayerRG8": "BAYER_RG8", "RGB8": "RGB8"},
         **{"Continuous": "CONTINUOUS", "SingleFrame": "SINGLE_FRAME"},
         **{"Software": "SOURCE_SOFTWARE", "Line1": "SOURCE_LINE1"},
+        **{"Input": "LINE_INPUT", "Output": "LINE_OUTPUT", "Timer0Active": "LINE_TIMER0_ACTIVE"},
+        **{"SoftwareSignal0": "TIMER_ON_SIGNAL0"},
     }.items():
         assert described[entry] == numbers[enumerator], entry
     chunk_ids = [int(value, 16) for value in re.findall(r"<ChunkID>(\w+)<", XML)]

@@ -20,6 +20,7 @@ AT = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
 PLAIN = Row(
     *(7, 8, "L1", "S1", 1, "plate", "top", "fail", None, 3.1, 0.01, 1.5, 2.0, "ab" * 32, "scratch", "dent", "Anna", AT, None),
     *(None, None, 9, AT, AT, AT, AT, "cd" * 32, [{"x": 1, "y": 2, "width": 3, "height": 4, "score": 3.1, "area": 5}]),
+    None,
 )
 # What a requester may call things; more than the REST interface takes.
 names = st.text(
@@ -63,7 +64,7 @@ def test_lines_end_as_rfc_4180_says_and_nothing_is_an_empty_cell() -> None:
     assert header == ",".join(Row._fields)
     assert rest == ""
     assert line.startswith("7,8,L1,S1,1,plate,top,fail,,3.1,0.01,1.5,2.0,")
-    assert line.endswith(',"[{""x"":1,""y"":2,""width"":3,""height"":4,""score"":3.1,""area"":5}]"')
+    assert line.endswith(',"[{""x"":1,""y"":2,""width"":3,""height"":4,""score"":3.1,""area"":5}]",')
 
 
 @pytest.mark.parametrize("batches", [[], [[PLAIN]]])

@@ -411,6 +411,7 @@ def test_the_command_ends_with_status_one_where_there_are_errors(root: Path, tmp
     assert result["findings"][0]["severity"] == "error"
 
 
+@pytest.mark.by_hand
 def test_no_run_starts_on_a_folder_that_cannot_be_trained_on(root: Path) -> None:
     (root / "train").rename(root / "trian")
     for command in (["train", str(root), "--out", str(root / "models"), "--product", "x"], ["evaluate", str(root)]):

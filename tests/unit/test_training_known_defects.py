@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from inspection.quality.curves import auroc
 from training.calibration import location_and_spread
 from training.known_defects import (
     MASKED_STRENGTH,
@@ -20,7 +21,6 @@ from training.known_defects import (
     most_alike,
     weighed,
 )
-from training.metrics import auroc
 from training.network import PatchDistance, strangest_patches
 
 ROWS, COLUMNS, FEATURES = 6, 8, 10

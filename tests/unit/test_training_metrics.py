@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from training.metrics import auroc, auroc_interval, clopper_pearson, f1_max, false_reject_rate
+from inspection.quality.curves import auroc, auroc_interval
+from training.metrics import clopper_pearson, f1_max, false_reject_rate
 
 Values = st.lists(st.integers(0, 12).map(float), min_size=1, max_size=12).map(np.array)
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inspection import artifact
+from inspection import artifact, optics
 from inspection.detector import CompiledNetwork, Detector, computing_threads, processor_precisions
 from inspection.preprocessing import input_size, network_input
 from training.calibration import FALSE_REJECTS, FalseRejects, folds, thresholds
@@ -68,7 +68,7 @@ def train(
         )
     if chosen.resnet and pretrained.layers:
         raise TrainingError(f"{name} takes the layers it was made for; leave --layers out")
-    used, inputs, skipped = _read(images, longer_side, progress)
+    used, inputs, usual, skipped = _read(images, longer_side, progress)
     width, height = inputs.shape[3], inputs.shape[2]
     if min(width, height) < chosen.min_side:
         raise TrainingError(
@@ -134,6 +134,7 @@ def train(
             skipped=skipped,
         ),
         files=artifact.file_entries(files),
+        optics=usual,
     )
     path, digest = artifact.write_artifact(models_dir, manifest, files)
     Detector.load(path, digest)
@@ -145,11 +146,15 @@ def train(
 
 def _read(
     images: Sequence[TrainingImage], longer_side: int, progress: Progress
-) -> tuple[list[TrainingImage], torch.Tensor, dict[str, str]]:
-    """The images that can be read, once each, their network inputs, float32 (n, 3, height, width), and the others and why."""
+) -> tuple[list[TrainingImage], torch.Tensor, artifact.OpticsRanges, dict[str, str]]:
+    """The images that can be read, once each, their network inputs, float32 (n, 3, height, width), how they were taken, and the
+    others and why.
+    """
     wanted = thinned(images, MAX_IMAGES)
     used: list[TrainingImage] = []
     inputs: list[torch.Tensor] = []
+    taken: list[optics.Figures] = []
+    sizes: list[tuple[int, int]] = []
     skipped: dict[str, str] = {}
     seen: dict[str, str] = {}
     size: tuple[int, int] | None = None
@@ -165,7 +170,10 @@ def _read(
             skipped[image.name] = str(error)
             continue
         size = size or input_size(frame.width, frame.height, longer_side)
-        inputs.append(torch.from_numpy(network_input(frame, *size)))
+        tensor = network_input(frame, *size)
+        inputs.append(torch.from_numpy(tensor))
+        taken.append(optics.look(frame, tensor).figures)
+        sizes.append((frame.width, frame.height))
         used.append(image)
     progress("read", len(wanted), len(wanted))
     if len(used) < MIN_IMAGES:
@@ -173,7 +181,7 @@ def _read(
             f"{len(used)} of {len(images)} images are usable, at least {MIN_IMAGES} good images are needed, because a fifth is "
             f"held out; {'; '.join(skipped.values()) or 'add more'}"
         )
-    return used, torch.cat(inputs), skipped
+    return used, torch.cat(inputs), optics.ranges(taken, sizes), skipped
 
 
 def _readout(chosen: Algorithm, raw: RawScores, calibration: Sequence[torch.Tensor], progress: Progress) -> Readout:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def from_file(path: Path, name: str, licence: str, layers: Sequence[str] = ()) -
         loaded = (
             load_safetensors(content)
             if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
+            else torch.load(BytesIO(content), map_location="cpu", weights_only=True)
         )
     except Exception as error:
         raise TrainingError(

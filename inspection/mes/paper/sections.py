@@ -257,7 +257,7 @@ def _data(certified: Certified) -> Iterator[Flowable]:
         "The digest is of the lot's CSV file as it was when this was issued: of results.csv of the lot in the station's REST "
         "interface, or of the file that `station export --csv` writes; sha256sum of it gives the same. A label or an output "
         "that was added since changes the file: issue the certificate again then. Each row names the SHA-256 of its frame. "
-        "Characters that this document cannot show are written as their code, such as ⟨U+5E8F⟩."
+        "Characters that this document cannot show are written as their code, such as ⟨U+05D0⟩."
     )
 
 

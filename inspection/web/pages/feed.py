@@ -21,6 +21,8 @@ PARTS = 12
 FAULTS = 4
 LATENCIES = 500
 _FRESH_S = 0.4
+# Counting a lot takes time with its size: at most every fiftieth of it is spent on that.
+_COUNTING_SHARE = 0.02
 _RATE_WINDOW_S = 5.0
 
 
@@ -59,6 +61,8 @@ class Feed:
         self._read_at = float("-inf")
         self._snapshot = Snapshot(read_health(context))
         self._triggers: deque[tuple[float, int]] = deque()
+        self._summary: LotSummary | None = None
+        self._count_at = float("-inf")
 
     def current(self) -> Snapshot:
         """The newest snapshot. Never raises for unreadable records."""
@@ -78,7 +82,7 @@ class Feed:
         lot_name = _running_lot(records, parts)
         summary = lot = deployment = None
         if lot_name is not None:
-            summary = queries.lot_summary(records, lot_name)
+            summary = self._counted(records, lot_name)
             try:
                 lot = queries.get_lot(records, lot_name)
             except NotFound:
@@ -95,6 +99,14 @@ class Feed:
             faults=queries.latest_faults(records, FAULTS),
             rate=self._rate(queries.counters(records).last_trigger_id),
         )
+
+    def _counted(self, records: Connection, lot: str) -> LotSummary:
+        """The counts of the lot; those of a lot with hundreds of thousands of parts are some seconds old."""
+        began = time.monotonic()
+        if self._summary is None or self._summary.lot != lot or began >= self._count_at:
+            self._summary = queries.lot_summary(records, lot)
+            self._count_at = time.monotonic() + (time.monotonic() - began) / _COUNTING_SHARE - _FRESH_S
+        return self._summary
 
     def _rate(self, last_trigger_id: int) -> float:
         now = time.monotonic()

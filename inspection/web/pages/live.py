@@ -12,6 +12,7 @@ from inspection.web.pages.feed import Feed, Snapshot
 from inspection.web.pages.markup import render
 
 POLL_S = 0.5
+FAULTS = 2
 # Faster than this nobody sees single pictures, and making them would take the processor from the inspection.
 PICTURES_UP_TO_RATE = 5.0
 
@@ -22,7 +23,7 @@ def install(context: Context) -> None:
     @ui.page("/")
     async def live() -> None:
         ui.page_title(f"Live · {context.settings.station}")
-        layout.bar(context.settings.station, "live")
+        layout.bar(context.settings.station, "/")
         view = LiveView()
         view.show(await asyncio.to_thread(feed.current))
 
@@ -37,6 +38,7 @@ class LiveView:
 
     def __init__(self) -> None:
         with ui.element("div").classes("live"):
+            self._alarm = ui.html("", sanitize=False, tag="section").props('role="alert"').classes("alarm")
             with ui.element("section").classes("panel picture"):
                 # Elements of their own: the browser shows the old picture until the new one is there.
                 self._frame = ui.element("img").props('alt="Frame of the last part"').classes("frame")
@@ -50,14 +52,15 @@ class LiveView:
 
     def show(self, snapshot: Snapshot) -> None:
         last = snapshot.parts[0] if snapshot.parts else None
+        _replace(self._alarm, render("live_alarm.html", health=snapshot.health).strip())
         _replace(self._verdict, render("live_verdict.html", last=last))
         _replace(self._caption, render("live_caption.html", last=last))
-        _replace(self._lot, render("live_lot.html", summary=snapshot.summary, lot=snapshot.lot))
+        _replace(self._lot, render("live_lot.html", summary=snapshot.summary, lot=snapshot.lot, rate=snapshot.rate))
         pictures = snapshot.rate <= PICTURES_UP_TO_RATE
         _replace(self._strip, render("live_strip.html", snapshot=snapshot, pictures=pictures))
         _replace(self._station, render("live_station.html", snapshot=snapshot))
-        _replace(self._faults, render("live_faults.html", faults=snapshot.faults, health=snapshot.health))
-        kinds = {image.kind.value for image in last.images} if last else set()
+        _replace(self._faults, render("live_faults.html", faults=snapshot.faults[:FAULTS], health=snapshot.health))
+        kinds = {image.kind.value for image in last.images if image.deleted_at is None} if last else set()
         _set_source(self._frame, f"/api/v1/inspections/{last.seq}/image?render=png8" if last and "frame" in kinds else "")
         _set_source(self._map, f"/api/v1/inspections/{last.seq}/map" if last and "map" in kinds else "")
 

@@ -122,8 +122,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_camera(root: Path) -> Iterator[Callable[..., SimulatedCamera]]:
     made = []
 
-    def make(serial: str = "cam-1", width: int = 64, height: int = 48, color: bool = False) -> SimulatedCamera:
-        made.append(SimulatedCamera.create(root, serial, width, height, color))
+    def make(
+        serial: str = "cam-1", width: int = 64, height: int = 48, color: bool = False, noise: float = 0.0
+    ) -> SimulatedCamera:
+        made.append(SimulatedCamera.create(root, serial, width, height, color, noise))
         return made[-1]
 
     yield make

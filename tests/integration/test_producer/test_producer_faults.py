@@ -114,6 +114,67 @@ def test_duplicate_ids_repeat_the_previous_frame(host: Any, camera: SimulatedCam
     assert [frame.chunks["CounterValue"] for frame in frames] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_frozen_camera_repeats_an_image_under_new_ids_until_it_is_well(
+    host: Any, camera: SimulatedCamera, scene: Scene
+) -> None:
+    start(host)
+    camera.fault("frozen", every=1)
+    frames = []
+    for number in range(3):
+        camera.show(scene(number))
+        frames += trigger(host, camera, 1)
+    camera.clear_fault()
+    frames += trigger(host, camera, 1)
+    assert [frame.frame_id for frame in frames] == [1, 2, 3, 4]
+    assert all(zlib.crc32(frame.image) == frame.chunks["PayloadCRC32"] for frame in frames)
+    for frame in frames[:3]:
+        np.testing.assert_array_equal(frame.pixels, scene(0))
+    np.testing.assert_array_equal(frames[3].pixels, scene(2))
+
+
+def test_a_cropped_frame_is_whole_and_half_as_high(host: Any, camera: SimulatedCamera, scene: Scene) -> None:
+    start(host)
+    camera.fault("cropped", at=2)
+    camera.show(scene(1))
+    frames = trigger(host, camera, 3)
+    assert [frame.pixels.shape for frame in frames] == [(48, 64), (24, 64), (48, 64)]
+    np.testing.assert_array_equal(frames[1].pixels, scene(1)[:24])
+    assert frames[1].chunks["PayloadCRC32"] == zlib.crc32(frames[1].image)
+
+
+def test_a_stalled_camera_answers_and_delivers_nothing_until_it_is_opened_again(
+    host: Any, camera: SimulatedCamera, open_host: OpenHost, wait_until: Wait
+) -> None:
+    start(host)
+    camera.stall()
+    camera.edge()
+    wait_until(lambda: camera.exposures == 1)
+    assert host.read("CounterValue") == 1
+    with pytest.raises(TimeoutException):
+        host.receive(timeout_s=0.05)
+    host.close()
+    again = open_host(camera.serial)
+    start(again)
+    assert [frame.frame_id for frame in trigger(again, camera, 1)] == [1]
+    assert camera.delivered == 1
+
+
+@pytest.mark.parametrize(("pixel_format", "step"), [("Mono8", 1), ("Mono12", 16)])
+def test_with_noise_no_two_exposures_of_a_scene_are_the_same(
+    make_camera: Callable[..., SimulatedCamera], open_host: OpenHost, pixel_format: str, step: int
+) -> None:
+    camera = make_camera(serial="noisy", noise=2.0)
+    host = open_host("noisy")
+    camera.show(np.full((48, 64), 100, np.uint8))
+    host.set(PixelFormat=pixel_format)
+    start(host)
+    first, second = (frame.pixels.astype(float) / step for frame in trigger(host, camera, 2))
+    for pixels in (first, second):
+        assert pixels.mean() == pytest.approx(100, abs=0.6)
+        assert pixels.std() == pytest.approx(2, rel=0.1)
+    assert (first - second).std() == pytest.approx(2 * 2**0.5, rel=0.1)
+
+
 def test_delayed_frames_come_late_and_in_order(host: Any, camera: SimulatedCamera) -> None:
     start(host)
     camera.fault("delay", at=2, delay_ms=60)

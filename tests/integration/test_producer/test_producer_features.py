@@ -33,8 +33,15 @@ FEATURES = {
         *("TriggerSelector", "TriggerMode", "TriggerSource", "TriggerSoftware", "ExposureTime"),
     ),
     "AnalogControl": ("Gain",),
-    "DigitalIOControl": ("UserOutputSelector", "UserOutputValue"),
-    "CounterAndTimerControl": (*("CounterSelector", "CounterEventSource", "CounterValue", "CounterReset", "MissedTriggerCount"),),
+    "DigitalIOControl": (
+        *("LineSelector", "LineMode", "LineInverter", "LineSource", "LineStatus"),
+        *("UserOutputSelector", "UserOutputValue"),
+    ),
+    "SoftwareSignalControl": ("SoftwareSignalSelector", "SoftwareSignalPulse"),
+    "CounterAndTimerControl": (
+        *("CounterSelector", "CounterEventSource", "CounterValue", "CounterReset", "MissedTriggerCount"),
+        *("TimerSelector", "TimerDuration", "TimerTriggerSource"),
+    ),
     "ChunkDataControl": (
         *("ChunkModeActive", "ChunkSelector", "ChunkEnable"),
         *("ChunkFrameID", "ChunkTimestamp", "ChunkCounterValue", "ChunkExposureTime", "ChunkPayloadCRC32"),
@@ -46,13 +53,17 @@ WRITABLE = {
     **{"ExposureTime": 123.5, "Gain": 6.0, "UserOutputSelector": "UserOutput1", "UserOutputValue": True},
     **{"CounterSelector": "Counter0", "CounterEventSource": "FrameTrigger", "ChunkModeActive": True},
     **{"ChunkSelector": "CounterValue", "ChunkEnable": False, "TLParamsLocked": 1},
+    **{"LineSelector": "Line2", "LineMode": "Output", "LineInverter": True, "LineSource": "Timer0Active"},
+    **{"SoftwareSignalSelector": "SoftwareSignal0", "TimerSelector": "Timer0", "TimerDuration": 25000.0},
+    **{"TimerTriggerSource": "SoftwareSignal0"},
 }
 READABLE = {
     **{"DeviceVendorName": "inspection-station", "DeviceModelName": "SimulatedCamera", "DeviceSerialNumber": "cam-1"},
     **{"DeviceTemperature": 40.0, "SensorWidth": 64, "SensorHeight": 48, "WidthMax": 64, "HeightMax": 48},
     **{"PayloadSize": 64 * 48, "CounterValue": 0, "MissedTriggerCount": 0, "TimestampLatchValue": 0},
+    **{"LineStatus": False},
 }
-COMMANDS = ("TimestampLatch", "AcquisitionStart", "AcquisitionStop", "TriggerSoftware", "CounterReset")
+COMMANDS = ("TimestampLatch", "AcquisitionStart", "AcquisitionStop", "TriggerSoftware", "CounterReset", "SoftwareSignalPulse")
 
 
 def test_harvesters_own_core_tests_pass(make_camera: Callable[..., SimulatedCamera], root: Path) -> None:
@@ -139,6 +150,54 @@ def test_user_outputs_are_seen_on_the_line(host: Any, camera: SimulatedCamera) -
     assert camera.user_output == 0b11
     host.set(UserOutputValue=False)
     assert camera.user_output == 0b10
+
+
+PULSE = {"LineSelector": "Line2", "LineMode": "Output", "LineSource": "Timer0Active", "TimerSelector": "Timer0"}
+
+
+def test_a_timed_output_ends_by_itself_at_the_time_that_was_set(host: Any, camera: SimulatedCamera) -> None:
+    host.set(**PULSE, TimerDuration=30_000.0)
+    host.nodes.SoftwareSignalPulse.execute()
+    assert camera.output_periods() == [], "the timer does not wait for the signal"
+    host.set(TimerTriggerSource="SoftwareSignal0")
+    before = time.monotonic_ns()
+    host.nodes.SoftwareSignalPulse.execute()
+    after = time.monotonic_ns()
+    host.nodes.SoftwareSignalPulse.execute()  # a running timer takes no trigger
+    ((rise_ns, fall_ns),) = camera.output_periods()
+    assert before <= rise_ns <= after
+    assert fall_ns == rise_ns + 30_000_000
+    while (now_ns := time.monotonic_ns()) < fall_ns:
+        level = camera.line_output()
+        assert level or time.monotonic_ns() >= fall_ns, now_ns
+    assert not camera.line_output()
+    assert not host.nodes.LineStatus.value
+    host.set(LineInverter=True)
+    assert camera.line_output()
+    assert host.nodes.LineStatus.value
+
+
+def test_an_output_that_the_host_holds_stays_when_the_host_is_gone(
+    camera: SimulatedCamera, open_host: Callable[[str], Any]
+) -> None:
+    host = open_host("cam-1")
+    host.set(LineSelector="Line2", LineMode="Output", LineSource="UserOutput1")
+    assert not camera.line_output()
+    host.set(UserOutputSelector="UserOutput1", UserOutputValue=True)
+    host.close()
+    assert not camera.is_open
+    assert camera.line_output()
+    assert camera.output_periods()[-1][1] is None
+    open_host("cam-1")
+    assert not camera.line_output()
+
+
+def test_a_camera_that_is_unplugged_drives_no_output(host: Any, camera: SimulatedCamera) -> None:
+    host.set(**PULSE, TimerTriggerSource="SoftwareSignal0", TimerDuration=10e6)
+    host.nodes.SoftwareSignalPulse.execute()
+    assert camera.line_output()
+    camera.unplug()
+    assert not camera.line_output()
 
 
 def test_opening_again_loads_the_default_settings(camera: SimulatedCamera, open_host: Callable[[str], Any]) -> None:
