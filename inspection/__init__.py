@@ -12,7 +12,7 @@ is learned from), gate.py and deploying.py (which model decides), scoring.py, mo
 thresholds.py (models on stored images, and with other thresholds), shadow.py (a challenger beside it), challenges.py and
 challenge_lock.py (golden parts fed through the line), config_changes.py, config_history.py, dry_run.py and overview.py (the
 settings), passwords.py, secrets.py, tls.py (the pages' certificate), web/ (REST and pages), quality/ (what figures are worth).
-logs.py, log_files.py, vitals.py, config.py, cores.py, processes.py, supervisor.py, supervision.py, watchdog.py, memory.py,
+logs.py, log_files.py, vitals.py, config.py, scheduling.py, processes.py, supervisor.py, supervision.py, watchdog.py, memory.py,
 starting.py, doctor/ (is this machine fit?), cli.py and the other cli_*.py start it all; cell.py, demo.py and summary.py are
 the demo, sbom.py lists what is installed, bench/ measures the line, the records, the images and the reviewing, soak/ runs it
 all for hours with faults."""

@@ -27,6 +27,7 @@ from inspection.cli_options import (
 )
 from inspection.domain import Gate
 from inspection.records.audit import Trace
+from inspection.scheduling import wait_for_inspection
 
 app = typer.Typer()
 golden = typer.Typer(help="Images that every model must judge right before it may decide.", no_args_is_help=True)
@@ -102,7 +103,7 @@ def score(
             if json:
                 typer.echo(msgspec.json.encode(Progress(done, steps)))
 
-        os.nice(10)
+        wait_for_inspection()
         for scored in score_model(configuration.load(config), model, step):
             if not json:
                 typer.echo(scored.in_words())

@@ -29,7 +29,6 @@ from inspection.retention import Chosen, Deletion, DoubtfulClock, Room, due_by_a
 
 log = logging.getLogger(__name__)
 
-_NICE = 10
 # Inspections that one step looks at and deletes at most.
 LOOKED_AT, DELETED = 1_000, 50
 # Between two steps where there is more to do, where there is nothing, and where something failed.
@@ -95,7 +94,6 @@ class Housekeeper:
         self._thread.join()
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         pause_s = _NEXT_S
         while not self._stop.is_set():
             self._wake.wait(pause_s)

@@ -24,7 +24,6 @@ from cameras.messages import Message
 from inspection import logs
 from inspection.challenge_lock import ChallengeLock, asked_of
 from inspection.config import IN_FORCE, Config, HttpReceiverConfig, MqttReceiverConfig, in_force, prepare_directories, read
-from inspection.cores import keep_to_core
 from inspection.errors import ConfigError, NewerRecords, RecordsLost
 from inspection.line import LineProcess
 from inspection.lookups import lookups
@@ -34,6 +33,7 @@ from inspection.messages import CellMessage, InspectorMessage, LineMessage, PlcM
 from inspection.records.database import open_engine, wal_of
 from inspection.records.tables import deployments, models, shadows
 from inspection.rings import Rings
+from inspection.scheduling import schedule
 from inspection.vitals import enter, started
 from inspection.watchdog import START_S
 
@@ -67,7 +67,7 @@ def run_process(config: Config, name: str, config_path: Path) -> None:
     expendable(name)
     prepare_directories(config)
     lock = only_one(config, name)
-    keep_to_core(name)
+    schedule(name)
     if name == "recorder":
         _run_recorder(config)
     elif name == "line":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
 import time
@@ -17,20 +16,19 @@ from cameras.errors import RingError
 from cameras.frame import PixelFormat
 from cameras.messages import FaultReport, FrameRef
 from cameras.ring import SlotState
-from inspection.cores import compute_anywhere
 from inspection.domain import Image, ImageKind, Verdict
 from inspection.images import MAP_FORMAT, ImageStore, encode_map
 from inspection.messages import Inspected
 from inspection.png import encode_png
 from inspection.retention import Room
 from inspection.rings import Rings
+from inspection.scheduling import compute_anywhere, in_background
 from inspection.waiting_images import WaitingImage, WaitingImages
 
 log = logging.getLogger(__name__)
 
 # Below this share of free slots, images of passed parts are given up, the oldest first, so that the next parts can be inspected.
 _PRESSURE = 0.25
-_NICE = 5
 # Encoding takes tens of milliseconds, and the slowest of disks some seconds.
 _STUCK_S = 60.0
 # Without room every part is a fault, and their rows must not take the room that is left: they are counted for so long.
@@ -100,8 +98,6 @@ class Storer:
         return int(seq * share) != int((seq - 1) * share)
 
     def _run(self) -> None:
-        # Of this thread alone: encoding waits while a part is judged or recorded.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         compute_anywhere()
         while True:
             try:
@@ -149,7 +145,8 @@ class Storer:
             return
         pixel_format = PixelFormat.named(frame.pixel_format)
         pixels = ring.pixels(frame.slot, frame.slot_seq, SlotState.STORING, pixel_format, frame.width, frame.height)
-        data = encode_png(pixels)
+        with in_background():
+            data = encode_png(pixels)
         # RingError if the slot was taken back meanwhile: then these may be another frame's pixels.
         ring.release(frame.slot, frame.slot_seq, SlotState.STORING)
         self.stored.append((seq, self.images.put(data, ImageKind.FRAME, frame.width, frame.height, frame.pixel_format)))

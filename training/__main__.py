@@ -19,6 +19,7 @@ from inspection.cli_options import OPERATOR, ByOption, audited, command
 from inspection.domain import MAX_SIDE, MIN_SIDE
 from inspection.errors import StationError
 from inspection.quality.claims import read_share
+from inspection.scheduling import wait_for_inspection
 from training import bench
 from training.check_command import check as check_dataset
 from training.check_command import checked, progress_bar, summary, table
@@ -76,7 +77,7 @@ def train(
     json: Json = None,
 ) -> None:
     """Train a model from good images alone (at least 10; 30 or more give steadier thresholds)."""
-    os.nice(10)  # on a station, inspection comes first
+    wait_for_inspection()
     console = Console(stderr=True)
     report = checked(dataset, console)
     with console.status("loading torch and anomalib"):
@@ -102,7 +103,7 @@ def extend(
     json: Json = None,
 ) -> None:
     """Add good images to a model without those it was trained on; the result is stored beside it."""
-    os.nice(10)
+    wait_for_inspection()
     console = Console(stderr=True)
     with console.status("loading torch and anomalib"):
         from training.calibration import FalseRejects
@@ -155,7 +156,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Train on train/good with the default recipe and report what the model does on test/*."""
-    os.nice(10)
+    wait_for_inspection()
     if artifact is not None and (seeds > 1 or labelled):
         raise TrainingError("--model evaluates one stored model; leave --seeds and --labelled out")
     console = Console(stderr=True)
@@ -194,7 +195,7 @@ def evaluate(
 @app.command()
 def trainer(config: Config) -> None:
     """Carry out the station's training runs as they are requested, until SIGTERM."""
-    os.nice(10)
+    wait_for_inspection()
     from inspection.config import load
     from training.trainer import run_trainer
 
@@ -243,7 +244,7 @@ def check(
     ] = False,
 ) -> None:
     """Find damaged, odd, repeated and mislabelled images before training; exit status 1 if there are errors."""
-    os.nice(10)
+    wait_for_inspection()
     report = check_dataset(dataset, deep, Console(stderr=True))
     _write(json, document(report))
     if report.findings:

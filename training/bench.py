@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from inspection.bench.report import Row, show, write
+from inspection.scheduling import wait_for_inspection
 
 if TYPE_CHECKING:
     from training.peers import Fit, Measured
@@ -41,7 +41,7 @@ def detection(
     peers: Annotated[str, typer.Option(metavar="A,B", help="Algorithms beside the station's own.")] = "",
 ) -> None:
     """Train the station's detector and anomalib's on train/good of each folder and measure all alike on test/*."""
-    os.nice(10)  # on a station, inspection comes first
+    wait_for_inspection()
     console = Console(stderr=True)
     with console.status("loading torch and anomalib"):
         from training.peers import OURS, PEERS, measure
@@ -79,7 +79,7 @@ def training(
     limit: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="anomalib is stopped after this long.")] = 600.0,
 ) -> None:
     """Time the station's fit beside that of anomalib's Patchcore with the same weights, layers and input size."""
-    os.nice(10)
+    wait_for_inspection()
     console = Console(stderr=True)
     with console.status("loading torch and anomalib"):
         from training.peers import fits

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 from statistics import median
 
@@ -109,11 +108,11 @@ def measure(
     runs = []
     with bench_station(directory, model, sensor, cameras) as station:
         progress("highest rate")
-        highest = run_parts(station, scenes, None, seconds)
+        highest = run_parts(station, None, seconds)
         runs.append(highest)
         for rate in rates:
             progress(f"{rate:g} parts/s")
-            runs.append(run_parts(station, scenes, rate, seconds))
+            runs.append(run_parts(station, rate, seconds))
     progress("limit")
     limits.append(_limits(model, sensor, scenes))
     manifest = read_artifact(model).manifest
@@ -151,7 +150,7 @@ def _limits(model: Path, sensor: Sensor, scenes: Sequence[CellPart]) -> tuple[fl
     return 1 / median(times[0]), 1 / median(times[1])
 
 
-def run_parts(station: BenchStation, scenes: Sequence[CellPart], rate: float | None, seconds: float) -> LineRun:
+def run_parts(station: BenchStation, rate: float | None, seconds: float) -> LineRun:
     """Parts for so many seconds, shared out to all cameras; ``rate`` is in parts per second, None for the highest."""
     config = station.config
     lots = {
@@ -169,7 +168,7 @@ def run_parts(station: BenchStation, scenes: Sequence[CellPart], rate: float | N
     before, skipped = _processor_seconds(station), _images_skipped(config)
     started = time.monotonic()
     threads = []
-    for cell in cells:
+    for cell, scenes in zip(cells, station.scenes, strict=True):
         parts = _until(started + seconds, lots[cell.camera_name], scenes)
         arguments = (parts, _FASTEST, IN_FLIGHT) if rate is None else (parts, rate / len(cells))
         threads.append(threading.Thread(target=cell.run, args=arguments))
@@ -188,8 +187,8 @@ def run_parts(station: BenchStation, scenes: Sequence[CellPart], rate: float | N
     return _line_run(config, list(lots.values()), outcomes, rate, took, used, skipped)
 
 
-def _until(end: float, lot: str, scenes: Sequence[CellPart]) -> Iterator[CellPart]:
-    for number, scene in enumerate(cycle(scenes)):
+def _until(end: float, lot: str, scenes: Iterator[CellPart]) -> Iterator[CellPart]:
+    for number, scene in enumerate(scenes):
         if time.monotonic() >= end:
             return
         yield CellPart(lot, f"{lot}-{number}", scene.pixels, scene.defect)

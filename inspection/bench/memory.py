@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from inspection.bench.line import LineRun, run_parts
-from inspection.bench.station import Sensor, bench_model, bench_scenes, bench_station
+from inspection.bench.station import Sensor, bench_model, bench_station
 
 SETTLING_S = 300.0
 """Left out of the slope: queues, caches and pools fill. Of a shorter run, the first twelfth."""
@@ -46,7 +46,6 @@ def measure(directory: Path, sensor: Sensor, rate: float, seconds: float, progre
     """One camera at ``rate`` parts per second. StationError if no model can be trained."""
     progress("model")
     model = bench_model(directory, sensor)
-    scenes = bench_scenes(sensor)
     every_s = seconds / _SAMPLES
     samples: list[tuple[float, dict[str, int]]] = []
     with bench_station(directory, model, sensor, 1) as station:
@@ -63,7 +62,7 @@ def measure(directory: Path, sensor: Sensor, rate: float, seconds: float, progre
         sampler = threading.Thread(target=sample)
         sampler.start()
         try:
-            run = run_parts(station, scenes, rate, seconds)
+            run = run_parts(station, rate, seconds)
         finally:
             done.set()
             sampler.join()

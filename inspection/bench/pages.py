@@ -18,7 +18,7 @@ from typing import Any
 from inspection.bench.browser import chromium, log_in
 from inspection.bench.line import LineRun, run_parts
 from inspection.bench.seeded import PRODUCT, make_records, seeded_station
-from inspection.bench.station import BenchStation, Sensor, bench_model, bench_scenes, bench_station
+from inspection.bench.station import BenchStation, Sensor, bench_model, bench_station
 from inspection.web.identity import COOKIE
 
 PAGES = {
@@ -77,7 +77,7 @@ def measure(
 ) -> PagesCase:
     """``rounds`` pairs of stretches of ``seconds``. StationError without a browser, or if no model can be trained."""
     progress("model")
-    model, scenes = bench_model(directory, sensor), bench_scenes(sensor)
+    model = bench_model(directory, sensor)
     # It never runs: the one that does begins as its copy.
     records, _ = seeded_station(directory / f"pages-{rows}")
     progress("records")
@@ -93,9 +93,9 @@ def measure(
         page = _page(opened, station)
         for number in range(rounds):
             progress(f"round {number + 1} of {rounds}, the line alone")
-            alone.append(run_parts(station, scenes, rate, seconds))
+            alone.append(run_parts(station, rate, seconds))
             progress(f"round {number + 1} of {rounds}, the line and pages")
-            parts = line.submit(run_parts, station, scenes, rate, seconds)
+            parts = line.submit(run_parts, station, rate, seconds)
             while not parts.done():
                 for name in PAGES:
                     times[name].append(_visit(page, name))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +28,7 @@ from inspection.config import Config, prepare_directories
 from inspection.deploying import deploy_artifact
 from inspection.errors import ModelError, StationError
 from inspection.records.database import migrate, open_engine
+from inspection.scheduling import beside_inspection
 from inspection.starting import free_port, running_station
 
 PRODUCT = "flange"
@@ -49,11 +52,14 @@ class Sensor:
 
 @dataclass(frozen=True, slots=True)
 class BenchStation:
-    """A station while it runs; ``processes`` is its supervisor, ``cameras`` are the handles of its simulated cameras."""
+    """A station while it runs; ``processes`` is its supervisor, ``cameras`` are the handles of its simulated cameras, ``scenes``
+    the parts for each of them, without end: never the same twice in a row, which would look like a camera that is stuck.
+    """
 
     config: Config
     processes: subprocess.Popen[bytes]
     cameras: Sequence[SimulatedCamera]
+    scenes: Sequence[Iterator[CellPart]]
 
     def by_name(self) -> dict[str, psutil.Process]:
         """Its processes by the names of their tasks."""
@@ -75,18 +81,23 @@ def bench_station(
     with ExitStack() as stack:
         # Under the data directory, whose disk is the one to measure.
         run_dir = Path(stack.enter_context(TemporaryDirectory(prefix="run-", dir=directory)))
+        scenes = bench_scenes(sensor)
         config_path = _write_config(run_dir, sensor, cameras)
         config = configuration.load(config_path)
         prepare_directories(config)
         if records is not None:
             shutil.copyfile(records.data_dir / "station.db", config.data_dir / "station.db")
             shutil.copytree(records.image_dir, config.image_dir, dirs_exist_ok=True)
+            # Else the first commits wait until the copy is written.
+            os.sync()
         simulated = [_simulated(config, camera.serial, sensor) for camera in config.cameras]
         for camera in simulated:
             stack.callback(camera.close)
         migrate(open_engine(config.database_url))
         _deploy(config, model)
-        yield BenchStation(config, stack.enter_context(running_station(config, config_path)), simulated)
+        processes = stack.enter_context(running_station(config, config_path))
+        stack.enter_context(beside_inspection())
+        yield BenchStation(config, processes, simulated, [cycle(scenes) for _ in simulated])
 
 
 def bench_scenes(sensor: Sensor) -> list[CellPart]:

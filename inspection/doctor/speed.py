@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cameras.errors import CameraError
 from cameras.frame import PixelFormat
 from inspection.bench.line import run_parts
-from inspection.bench.station import Sensor, bench_model, bench_scenes, bench_station
+from inspection.bench.station import Sensor, bench_model, bench_station
 from inspection.config import Config
 from inspection.doctor.findings import Finding, failure, not_checked, ok, warning
 from inspection.doctor.producers import numbers
@@ -82,13 +82,12 @@ def measure(
             if model is None:
                 progress("training a model to measure with")
                 model = bench_model(directory, sensor)
-            scenes = bench_scenes(sensor)
             progress("starting a station to measure")
             with bench_station(directory, model, sensor, cameras) as station:
                 progress("parts per second")
-                highest = run_parts(station, scenes, None, seconds)
+                highest = run_parts(station, None, seconds)
                 rate = max(1.0, highest.parts_per_s * _SHARE)
-                usual = run_parts(station, scenes, rate, seconds)
+                usual = run_parts(station, rate, seconds)
     except (StationError, CameraError, OSError) as error:
         # Whatever folder it names is gone.
         return SpeedFacts(what, trouble=f"a station could not be started to be measured: {str(error).partition(';')[0]}")

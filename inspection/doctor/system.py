@@ -12,27 +12,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inspection.doctor.findings import Finding, not_checked, ok, warning
+from inspection.scheduling import FIRST
 
 AREA = "system"
 _PANIC = Path("/proc/sys/kernel/panic")
+_BY_SESSION = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
 @dataclass(frozen=True, slots=True)
 class SystemFacts:
     """``data_owner``: of the data directory, None if there is none. ``watchdog``: the time after which systemd lets the
     hardware restart a machine that hangs, "" where there is no such device, None without systemd. ``panic_s``: None where the
-    kernel does not say.
+    kernel does not say. ``by_session``: does the kernel share its time among sessions before it looks at priorities?
     """
 
     user: str
     root: bool
     data_owner: str | None
     nice: int
-    realtime: int
     watchdog: str | None
     watchdog_device: bool
     panic_s: int | None
     overcommit: int
+    by_session: bool
 
 
 def probe(data_dir: Path | None) -> SystemFacts:
@@ -42,11 +44,11 @@ def probe(data_dir: Path | None) -> SystemFacts:
         os.geteuid() == 0,
         None if owner is None else _name(owner),
         resource.getrlimit(resource.RLIMIT_NICE)[1],
-        resource.getrlimit(resource.RLIMIT_RTPRIO)[1],
         _watchdog(),
         Path("/dev/watchdog").exists(),
         int(_PANIC.read_text(encoding="ascii")) if _PANIC.exists() else None,
         int(Path("/proc/sys/vm/overcommit_memory").read_text(encoding="ascii")),
+        _BY_SESSION.exists() and _BY_SESSION.read_text(encoding="ascii").strip() == "1",
     )
 
 
@@ -81,7 +83,7 @@ def judge(facts: SystemFacts) -> Iterator[Finding]:
         )
     else:
         yield ok(AREA, "user", facts.user)
-    yield ok(AREA, "priorities", _priorities(facts))
+    yield _judge_priorities(facts)
     yield _judge_watchdog(facts)
     if facts.panic_s is None:
         yield not_checked(AREA, "kernel.panic", "the kernel does not say")
@@ -97,10 +99,17 @@ def judge(facts: SystemFacts) -> Iterator[Finding]:
         yield ok(AREA, "vm.overcommit_memory", str(facts.overcommit))
 
 
-def _priorities(facts: SystemFacts) -> str:
+def _judge_priorities(facts: SystemFacts) -> Finding:
+    check = "priorities"
+    # systemd makes one group of the whole station; started otherwise, each of its processes is a session.
+    if facts.by_session and facts.watchdog is None:
+        found = "the kernel shares its time among sessions first: who looks at pages on this machine makes parts late"
+        return warning(AREA, check, found, "sysctl kernel.sched_autogroup_enabled=0, and write it into /etc/sysctl.d")
     # RLIMIT_NICE counts from 20 down.
     nice = min(19, max(-20, 20 - facts.nice)) if facts.nice >= 0 else -20
-    return f"nice down to {nice}, realtime {facts.realtime}; the station needs neither"
+    if facts.root or nice <= FIRST:
+        return ok(AREA, check, "what judges parts can come first")
+    return ok(AREA, check, f"nice down to {nice} for who runs this; the unit allows {FIRST}: what judges parts comes first")
 
 
 def _judge_watchdog(facts: SystemFacts) -> Finding:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import os
 import time
 from contextlib import closing
 from typing import Any
@@ -36,8 +35,6 @@ _TICK_S = 0.5
 _BATCH = 200
 # A process whose configuration is wrong says so for this long, before the manager starts it again.
 _COMPLAIN_S = 15.0
-# Inspecting comes first.
-_NICE = 5
 
 
 class OpcUaProcess:
@@ -56,7 +53,6 @@ class OpcUaProcess:
 
     def run(self) -> None:
         """Until ``running`` is False; ConfigError if NodeSet, certificate or address cannot be used."""
-        os.nice(_NICE)
         # It tells each request; what matters of them is said here.
         logging.getLogger("asyncua").setLevel(logging.WARNING)
         try:

@@ -391,7 +391,7 @@ def test_whom_the_station_reaches(changes: dict[str, Any], found: dict[str, str]
     assert outcomes(network.judge_peer(replace(PEER, **changes), NOW)) == found
 
 
-SYSTEM = system.SystemFacts("station", False, "station", 0, 0, "30s", True, 10, 0)
+SYSTEM = system.SystemFacts("station", False, "station", 0, "30s", True, 10, 0, True)
 
 
 @pytest.mark.parametrize(
@@ -408,6 +408,10 @@ SYSTEM = system.SystemFacts("station", False, "station", 0, 0, "30s", True, 10, 
         ({"panic_s": 0}, "kernel.panic", "warning"),
         ({"panic_s": None}, "kernel.panic", "not checked"),
         ({"overcommit": 2}, "vm.overcommit_memory", "warning"),
+        ({}, "priorities", "ok"),
+        ({"nice": 40}, "priorities", "ok"),
+        ({"watchdog": None}, "priorities", "warning"),
+        ({"watchdog": None, "by_session": False}, "priorities", "ok"),
     ],
 )
 def test_systems(changes: dict[str, Any], check: str, outcome: str) -> None:
