@@ -55,7 +55,7 @@ from inspection.web.disk import DiskWatch
 from inspection.web.encrypted import OnlyEncrypted, Renewed
 from inspection.web.headers import SecurityHeaders
 from inspection.web.idempotency import Idempotency
-from inspection.web.names import EncodedSlashes
+from inspection.web.names import EncodedAddresses
 from inspection.web.pages import golden, inspections, layout, live, lots, models, parts, people, quality, review, training
 from inspection.web.pages import settings as settings_page
 from inspection.web.settings import Settings
@@ -109,7 +109,7 @@ def create_api(settings: Settings, clock: Callable[[], datetime] = utc_now, pass
     app.add_middleware(Idempotency, records=context.writer)
     app.add_middleware(Access, context=context, templates=templates)
     app.add_middleware(BodyLimit)
-    app.add_middleware(EncodedSlashes)
+    app.add_middleware(EncodedAddresses)
     app.add_middleware(SecurityHeaders)
     problems.install(app)
     for routes in (

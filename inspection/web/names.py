@@ -15,6 +15,7 @@ from inspection.commands import check_name, check_reason, check_text
 
 # Stands for an encoded slash while a route is chosen. Private use, so not visible, so never part of a name.
 _SLASH = "\ue000"
+_ASCII = bytes(range(128))
 
 
 # The account whose token the present request shows.
@@ -26,8 +27,10 @@ def acting(user: str | None, by: str | None) -> str:
     return user or by or account_of_request.get() or "unnamed"
 
 
-class EncodedSlashes:
-    """ASGI middleware: %2F stays inside its path segment, where servers would decode it into a separator."""
+class EncodedAddresses:
+    """ASGI middleware: %2F stays inside its path segment, where servers would decode it into a separator, and bytes that no
+    query may have are encoded, as browsers do.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -37,6 +40,9 @@ class EncodedSlashes:
         if b"%" in raw_path:
             marked = re.sub("%2f", quote(_SLASH), raw_path.decode("latin-1"), flags=re.IGNORECASE)
             scope = {**scope, "path": unquote(marked)}
+        query: bytes = scope.get("query_string") or b""
+        if not query.isascii():
+            scope = {**scope, "query_string": quote(query, safe=_ASCII).encode("ascii")}
         await self._app(scope, receive, send)
 
 

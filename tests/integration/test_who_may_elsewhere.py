@@ -19,7 +19,7 @@ from inspection.records.database import open_engine
 from inspection.web.access import Access
 from inspection.web.app import OPENAPI, create_api
 from inspection.web.context import Context
-from inspection.web.names import EncodedSlashes
+from inspection.web.names import EncodedAddresses
 from inspection.web.settings import Settings
 from inspection.web.trail import Templates
 
@@ -94,7 +94,7 @@ def gate(engine: Engine, database_url: str, web_settings: Settings) -> Iterator[
     reader = open_engine(database_url, read_only=True)
     settings = dataclasses.replace(web_settings, requests_per_s=1e6)
     context = Context(settings, reader, engine, None, None, passwords=CHEAP)  # type: ignore[arg-type]
-    client = RawClient(EncodedSlashes(Access(everything, context, Templates())))
+    client = RawClient(EncodedAddresses(Access(everything, context, Templates())))
     yield client
     client.close()
     reader.dispose()
@@ -112,6 +112,11 @@ def test_every_page_and_every_file_is_open_to_those_roles_that_the_table_names(
             for method in ("GET", "HEAD"):
                 assert (gate.ask(method, path, headers)[0] == 204) == (role in roles), (method, path, role)
             assert gate.ask("POST", path, headers[1:])[0] != 204 or template == "/static", (path, role, "a write of nowhere")
+
+
+def test_who_asks_with_bytes_that_no_address_has_is_asked_to_log_in(gate: RawClient, callers: dict[str, Any]) -> None:
+    assert gate.ask("GET", "/lots?q=\xff\xfe")[0] == 303
+    assert gate.ask("GET", "/lots?q=\xff\xfe", callers["qa"])[0] == 204
 
 
 def spelled(path: str) -> list[str]:

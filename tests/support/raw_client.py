@@ -43,7 +43,7 @@ class RawClient:
             "method": method,
             "path": unquote_to_bytes(path).decode("utf-8", "replace"),
             "raw_path": path.encode(),
-            "query_string": query.encode(),
+            "query_string": query.encode("latin-1"),
             "root_path": "",
             "headers": [(name.encode(), value.encode()) for name, value in [("host", self._host), *(headers or [])]],
             "client": (self._client, 4711),
