@@ -337,11 +337,13 @@ def _read(file: Path, path: Path, most: int) -> bytes:
     try:
         # Not waiting for whoever writes into a pipe that somebody put there.
         with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise ModelError(
                     f"{file.name} of the model in {path} is no file; restore the directory from a backup or train again"
                 )
-            return stream.read(most + 1)
+            # Room is made for as much as is asked for.
+            return stream.read(min(most, status.st_size) + 1)
     except OSError as error:
         raise ModelError(
             f"the model in {path} cannot be read: {file.name}: {error.strerror}; "

@@ -19,6 +19,8 @@ _SUB = 1
 """The filter: each byte less that of the pixel to its left."""
 _LEVEL = 1
 _HEADER_BYTES = 33
+# Length, kind and checksum of a chunk.
+_FRAME_BYTES = 12
 MOST_PIXELS = 2**28
 _COLOUR_TYPES = {1: 0, 3: 2, 4: 6}
 """Gray, RGB and RGB with opacity, by channels."""
@@ -42,19 +44,30 @@ def encode_png(pixels: NDArray[np.generic]) -> bytes:
 
 
 def decode_png(data: bytes) -> NDArray[np.integer | np.floating] | None:
-    """The pixels as OpenCV gives them, blue first; None if the bytes are no PNG, or promise more pixels than a camera has.
+    """The pixels as OpenCV gives them, blue first; None if the bytes are no whole PNG, or promise more pixels than a camera has.
 
-    The promise is looked at first: a few hundred bytes can say that they are gigabytes.
+    The promises are looked at first: a few hundred bytes can say that they are gigabytes, and OpenCV makes room for them.
     """
     if len(data) < _HEADER_BYTES or not data.startswith(_SIGNATURE) or data[12:16] != b"IHDR":
         return None
     width, height = struct.unpack(">II", data[16:24])
-    if not 0 < width * height <= MOST_PIXELS:
+    if not 0 < width * height <= MOST_PIXELS or not _is_whole(data):
         return None
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
+
+
+def _is_whole(data: bytes) -> bool:
+    """Does every chunk, up to the last, have the bytes that it says?"""
+    position = len(_SIGNATURE)
+    while position + _FRAME_BYTES <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        position += _FRAME_BYTES + length
+        if kind == b"IEND":
+            return position <= len(data)
+    return False
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ from inspection.soak.scenes import digest
 _MOST = 50
 _SHOWN = 5
 _IMAGE_LOSSES = ("image_lost", "image_skipped")
+_KEPT_FRAME = (images.c.kind == ImageKind.FRAME, images.c.deleted_at.is_(None))
 
 
 @dataclass
@@ -55,9 +57,9 @@ def check_lot(connection: Connection, lot: str, outcomes: Sequence[Outcome], fin
 
 
 def lot_rows(connection: Connection, lot: str) -> list[dict[str, Any]]:
-    """Inspections of a lot by sequence number, each with ``frame_sha256`` of its stored frame or None."""
+    """Inspections of a lot by sequence number, each with ``frame_sha256`` of its kept frame or None."""
     of_lot = select(images.c.seq, images.c.sha256).join(inspections, inspections.c.seq == images.c.seq)
-    frames = connection.execute(of_lot.where(inspections.c.lot == lot, images.c.kind == ImageKind.FRAME))
+    frames = connection.execute(of_lot.where(inspections.c.lot == lot, *_KEPT_FRAME))
     stored = {row.seq: row.sha256 for row in frames}
     found = connection.execute(select(inspections).where(inspections.c.lot == lot).order_by(inspections.c.seq)).mappings()
     return [{**row, "frame_sha256": stored.get(row["seq"])} for row in found]
@@ -97,18 +99,34 @@ def _complete(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"inspection {row['seq']}: {row['verdict']}, reason {row['reason']}, model {row['model']}"
 
 
-def check_images(store: ImageStore, rows: Sequence[Mapping[str, Any]], shown: Callable[[str], str], findings: Findings) -> None:
-    """Invariant 3: the image stored for a serial is the image shown for it, whose digest ``shown`` tells."""
+def check_images(
+    connect: Callable[[], AbstractContextManager[Connection]],
+    store: ImageStore,
+    rows: Sequence[Mapping[str, Any]],
+    shown: Callable[[str], str],
+    findings: Findings,
+) -> None:
+    """Invariant 3: the image stored for a serial is the image shown for it, whose digest ``shown`` tells. That of a passed part
+    may have been deleted since ``rows`` were read, if the records say so by now.
+    """
     stored = [row for row in rows if row["frame_sha256"] is not None]
-    findings.add("the image is the part's own", len(stored), list(_swapped(store, stored, shown)))
+    findings.add("the image is the part's own", len(stored), list(_swapped(connect, store, stored, shown)))
 
 
-def _swapped(store: ImageStore, stored: Sequence[Mapping[str, Any]], shown: Callable[[str], str]) -> Iterator[str]:
+def _swapped(
+    connect: Callable[[], AbstractContextManager[Connection]],
+    store: ImageStore,
+    stored: Sequence[Mapping[str, Any]],
+    shown: Callable[[str], str],
+) -> Iterator[str]:
     for row in stored:
         try:
             pixels = decode_frame(store.read(row["frame_sha256"]), PixelFormat.Mono8)
         except StationError as error:
-            yield f"{row['serial']}: {error}"
+            with connect() as connection:
+                kept = connection.execute(select(images.c.seq).where(images.c.seq == row["seq"], *_KEPT_FRAME)).first()
+            if kept is not None or row["verdict"] != Verdict.PASS:
+                yield f"{row['serial']}: {error}"
             continue
         if digest(pixels) != shown(row["serial"]):
             yield f"{row['serial']}, inspection {row['seq']}, has another part's image"
@@ -125,7 +143,7 @@ def missing_images(rows: Sequence[Mapping[str, Any]]) -> list[int]:
 
 def check_losses(connection: Connection, missing: Sequence[int], findings: Findings) -> None:
     """Invariant 5: no more of these images are missing now than are counted as lost."""
-    frames = select(images.c.seq).where(images.c.seq.in_(missing), images.c.kind == ImageKind.FRAME)
+    frames = select(images.c.seq).where(images.c.seq.in_(missing), *_KEPT_FRAME)
     stored = set(connection.execute(frames).scalars())
     gone = [seq for seq in missing if seq not in stored]
     lost = select(func.coalesce(func.sum(faults.c.count), 0)).where(faults.c.kind.in_(_IMAGE_LOSSES))

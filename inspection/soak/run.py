@@ -221,7 +221,11 @@ class Soak:
         with self._engine.connect() as connection:
             rows = check_lot(connection, lot.name, lot.outcomes, self.findings)
         rows = [row for row in rows if row["serial"] in defects]
-        check_images(self._store, rows, lambda serial: self._scenes.digest(serial, defects[serial]), self.findings)
+
+        def shown(serial: str) -> str:
+            return self._scenes.digest(serial, defects[serial])
+
+        check_images(self._engine.connect, self._store, rows, shown, self.findings)
         self._missing += missing_images(rows)
         spoilt = [row for row in rows if defects[row["serial"]] in SPOILT]
         passed = [f"{row['serial']}, {defects[row['serial']]}, passed" for row in spoilt if row["verdict"] == Verdict.PASS]

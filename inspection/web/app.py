@@ -65,6 +65,7 @@ from inspection.web.triggers import INBOX, Triggers
 _BEAT_S = 0.5
 # Requests that are still answered when the process is to stop.
 _STOP_S = 3
+_AWAY_S = 15.0
 
 OPENAPI = Path(__file__).parent / "openapi.json"
 
@@ -180,6 +181,9 @@ def create_app(settings: Settings) -> FastAPI:
         # Nothing is bound; the loop that looks for changes would run for nothing.
         binding_refresh_interval=None,
         show_welcome_message=False,
+        language="en-US",
+        # Beside a busy line pages wait, and so do their signs of life: a page whose browser seems gone is loaded again.
+        reconnect_timeout=_AWAY_S,
     )
     return app
 

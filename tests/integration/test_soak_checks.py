@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from inspection.cell import Outcome
 from inspection.domain import ImageKind, Output, Verdict
@@ -61,7 +62,13 @@ def outcomes(seeder) -> list[Outcome]:
 def violations(seeder, outcomes: list[Outcome]) -> list[str]:
     findings = Findings()
     rows = check_lot(seeder.connection, "L", outcomes, findings)
-    check_images(ImageStore(seeder.image_dir), rows, lambda serial: digest(PIXELS[serial]), findings)
+    check_images(
+        lambda: nullcontext(seeder.connection),
+        ImageStore(seeder.image_dir),
+        rows,
+        lambda serial: digest(PIXELS[serial]),
+        findings,
+    )
     check_losses(seeder.connection, missing_images(rows), findings)
     check_numbers(seeder.connection, findings)
     assert sum(findings.checked.values()) > len(outcomes)
@@ -119,6 +126,40 @@ def test_an_accept_without_a_pass_is_found(seeder, outcomes: list[Outcome]) -> N
 
 def test_a_part_that_nobody_conveyed_is_found(seeder, outcomes: list[Outcome]) -> None:
     assert "every trigger has one row: S4 was conveyed 0 times and has 1 rows" in violations(seeder, outcomes[:3])
+
+
+def _deleted(seeder, seq: int) -> None:
+    """The file is gone since the rows were read, and the records say so."""
+    of = tables.images.c.seq == seq
+    (sha256,) = seeder.connection.execute(select(tables.images.c.sha256).where(of)).scalars()
+    seeder.connection.execute(update(tables.images).where(of).values(deleted_at=datetime.now(UTC), deleted_for="room"))
+    assert ImageStore(seeder.image_dir).remove(sha256, ImageStore(seeder.image_dir).touched(sha256))
+
+
+@pytest.mark.parametrize(("seq", "found"), [(1, []), (2, ["the image is the part's own: S2: image"])])
+def test_only_the_image_of_a_passed_part_may_be_deleted_meanwhile(
+    seeder, outcomes: list[Outcome], seq: int, found: list[str]
+) -> None:
+    findings = Findings()
+    rows = lot_rows(seeder.connection, "L")
+    _deleted(seeder, seq)
+    store = ImageStore(seeder.image_dir)
+    check_images(lambda: nullcontext(seeder.connection), store, rows, lambda serial: digest(PIXELS[serial]), findings)
+    assert [violation[: len(start)] for violation, start in zip(findings.violations, found, strict=True)] == found
+
+
+def test_an_image_of_a_reject_that_was_deleted_is_a_loss(seeder, outcomes: list[Outcome]) -> None:
+    _deleted(seeder, 2)
+    assert violations(seeder, outcomes) == [
+        "images of rejects are kept, or their loss is recorded: 1 images are missing, 0 losses are recorded; inspections [2]"
+    ]
+
+
+def test_a_file_that_is_missing_without_a_record_is_found(seeder, outcomes: list[Outcome]) -> None:
+    _deleted(seeder, 1)
+    seeder.connection.execute(update(tables.images).values(deleted_at=None))
+    (found,) = violations(seeder, outcomes)
+    assert found.startswith("the image is the part's own: S1: image")
 
 
 def test_an_image_whose_loss_is_recorded_is_no_violation(seeder, outcomes: list[Outcome]) -> None:

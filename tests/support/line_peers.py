@@ -104,16 +104,21 @@ class LinePeers:
         return self.confirm_arm()
 
     def confirm_arm(self) -> Arm:
-        order = self.camera.expect(Arm)
-        self.camera.send("line", CameraArmed(camera="top", camera_epoch=order.camera_epoch))
-        self.expect_state("top: armed")
-        return order
+        """Obey the order, and the next one if the line gave it before it heard that the camera is ready."""
+        while True:
+            order = self.camera.expect(Arm)
+            self.camera.send("line", CameraArmed(camera="top", camera_epoch=order.camera_epoch))
+            try:
+                self.expect_state("top: armed", 2)
+            except AssertionError:
+                continue
+            return order
 
-    def expect_state(self, state: str) -> None:
+    def expect_state(self, state: str, timeout_s: float = 20) -> None:
         """From now on the line reports this state."""
         self.recorder.came(Heartbeat)
         self.recorder.inbox = [message for message in self.recorder.inbox if not isinstance(message, Heartbeat)]
-        self.recorder.expect(Heartbeat, lambda beat: beat.state == state)
+        self.recorder.expect(Heartbeat, lambda beat: beat.state == state, timeout_s)
 
     def ask(
         self,

@@ -263,7 +263,7 @@ port = {port}
         """The image stored for a serial is the image shown for it, once at least so many are stored."""
         self.wait_until(lambda: len(self._stored(lot)) >= least, 30, f"{least} images to be stored")
         findings = Findings()
-        check_images(ImageStore(self.config.image_dir), self.rows(lot), self.shown.__getitem__, findings)
+        check_images(self._reading, ImageStore(self.config.image_dir), self.rows(lot), self.shown.__getitem__, findings)
         assert not findings.violations, "\n".join(findings.violations)
 
     def _stored(self, lot: str) -> list[dict[str, Any]]:

@@ -60,5 +60,5 @@ class PageVisit:
 
     def check(self) -> None:
         """Nothing went wrong, and nothing was asked of another host."""
-        assert self.trouble == []
+        assert not self.trouble, "\n".join(self.trouble)
         assert [url for url in self.requests if not url.startswith((self.url, "data:", "blob:"))] == []

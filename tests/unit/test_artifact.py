@@ -148,6 +148,14 @@ def test_a_manifest_that_this_station_does_not_understand_is_refused(
         read_artifact(rewrite(stored, **changes))
 
 
+@pytest.mark.parametrize("size", [2**62, 2**63])
+def test_a_manifest_that_promises_more_bytes_than_there_are_is_refused(stored: Path, size: int) -> None:
+    files = json.loads((stored / artifact.MANIFEST).read_bytes())["files"]
+    files[artifact.WEIGHTS]["size"] = size
+    with pytest.raises(ModelError, match=r"altered|not a manifest"):
+        read_artifact(rewrite(stored, files=files))
+
+
 def test_a_model_with_other_preprocessing_is_refused(stored: Path) -> None:
     other = msgspec.to_builtins(manifest().preprocessing) | {"scale": "maximum of the image"}
     with pytest.raises(ModelError, match="scale"):

@@ -17,7 +17,7 @@ from small_models import FAIL, REVIEW, SIZE, network, small_model
 
 from cameras.errors import UnsupportedPixelFormat
 from cameras.frame import Frame, PixelFormat
-from inspection.artifact import read_artifact
+from inspection.artifact import NETWORK, read_artifact
 from inspection.detector import CompiledNetwork, Detector, find_regions, p_value
 from inspection.errors import ModelError
 from inspection.preprocessing import input_size, network_input
@@ -197,6 +197,14 @@ def test_a_model_without_classes_proposes_none(tmp_path: Path) -> None:
     detection = Detector.load(small_model(tmp_path)).inspect(spotted(0, 1.0))
     assert detection.score > FAIL
     assert detection.proposed_class is None
+
+
+@pytest.mark.parametrize("kind", [b"Nonsense", b"\xb6"])
+def test_a_network_of_what_nobody_knows_is_refused(kind: bytes) -> None:
+    files = network(0)
+    text = files[NETWORK].replace(b'type="', b'type="' + kind, 1)
+    with pytest.raises(ModelError, match="train the model again"):
+        CompiledNetwork(files | {NETWORK: text}, "f32")
 
 
 def test_score_and_map_are_the_same_with_and_without_classes() -> None:

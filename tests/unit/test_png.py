@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from inspection.png import encode_png
+from inspection.png import decode_png, encode_png
 
 SIDES = st.integers(1, 40)
 
@@ -53,3 +53,18 @@ def test_views_and_rows_in_any_order_are_encoded_as_they_read() -> None:
 def test_other_pixels_are_refused(pixels: np.ndarray) -> None:
     with pytest.raises(ValueError, match="gray, RGB or RGBA"):
         encode_png(pixels)
+
+
+@pytest.mark.parametrize(("place", "value"), [(33, 0xFFFF000F), (33, 0), (16, 2**31 - 1), (8, 14)])
+def test_bytes_that_promise_more_than_there_is_are_no_image(place: int, value: int) -> None:
+    """The length of the data, the width, the length of the header: OpenCV would make room for 4 GB first."""
+    data = bytearray(encode_png(np.zeros((7, 9), np.uint8)))
+    assert decode_png(bytes(data)) is not None
+    data[place : place + 4] = value.to_bytes(4, "big")
+    assert decode_png(bytes(data)) is None
+
+
+def test_an_image_that_was_cut_off_is_none() -> None:
+    data = encode_png(np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8))
+    for kept in range(len(data)):
+        assert decode_png(data[:kept]) is None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from nicegui import ui
-
 from inspection.web.context import Context
 from inspection.web.pages import layout
 from inspection.web.pages.markup import render
@@ -12,7 +10,7 @@ from inspection.web.pages.markup import render
 def install(context: Context) -> None:
     settings = context.settings
 
-    @ui.page("/golden")
+    @layout.page("/golden")
     def golden(product: str | None = None) -> None:
         chosen = product if product in settings.products else next(iter(settings.products), None)
         html = render("golden.html", products=settings.products, chosen=chosen)

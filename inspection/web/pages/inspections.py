@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from nicegui import ui
-
 from inspection.domain import Inspection, Label, LegalHold
 from inspection.errors import NotFound
 from inspection.records import queries
@@ -20,7 +18,7 @@ from inspection.web.pages.markup import render
 def install(context: Context) -> None:
     station = context.settings.station
 
-    @ui.page("/inspections/{seq}")
+    @layout.page("/inspections/{seq}")
     async def one_inspection(seq: str) -> None:
         def read() -> tuple[Inspection, tuple[Inspection, ...], tuple[Label, ...], tuple[LegalHold, ...]]:
             if not (seq.isascii() and seq.isdigit() and len(seq) <= 18):

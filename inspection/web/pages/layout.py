@@ -39,6 +39,8 @@ _STYLES = {
     "/settings": "settings",
 }
 """The style sheet that pages have besides the station's."""
+# Beside a busy line, building a page takes seconds; past this, an error is shown in its place.
+_BUILD_S = 60.0
 
 
 class _Static(StaticFiles):
@@ -66,6 +68,11 @@ def install(app: FastAPI) -> None:
 
 def _link(sheet: str) -> str:
     return f'<link rel="stylesheet" href="/static/{sheet}.css">'
+
+
+def page(address: str) -> ui.page:
+    """Decorates the function that builds the page at ``address``."""
+    return ui.page(address, response_timeout=_BUILD_S)
 
 
 def bar(station: str, here: str) -> None:

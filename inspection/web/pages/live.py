@@ -20,7 +20,7 @@ PICTURES_UP_TO_RATE = 5.0
 def install(context: Context) -> None:
     feed = Feed(context)
 
-    @ui.page("/")
+    @layout.page("/")
     async def live() -> None:
         ui.page_title(f"Live · {context.settings.station}")
         layout.bar(context.settings.station, "/")

@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from urllib.parse import urlencode
 
 from fastapi.responses import RedirectResponse, Response
-from nicegui import ui
 from sqlalchemy import Connection
 
 from inspection.commands import check_name
@@ -49,7 +48,7 @@ class Hits:
 def install(context: Context) -> None:
     station = context.settings.station
 
-    @ui.page("/lots")
+    @layout.page("/lots")
     async def lots(
         q: str = "", product: str = "", state: str = "", since: str = "", until: str = "", cursor: str | None = None
     ) -> Response | None:
@@ -86,7 +85,7 @@ def install(context: Context) -> None:
         layout.show(station, "/lots", "Lots", html)
         return None
 
-    @ui.page("/lots/{lot}")
+    @layout.page("/lots/{lot}")
     async def one_lot(lot: str, verdict: str | None = None, cursor: str | None = None) -> None:
         def read() -> tuple[
             LotSummary, Lot | None, Page[Inspection], Verdict | None, tuple[LotEvent, ...], tuple[LegalHold, ...]

@@ -6,7 +6,6 @@ import asyncio
 import re
 from typing import Any
 
-from nicegui import ui
 from sqlalchemy import Connection
 
 from inspection.errors import NotFound
@@ -23,7 +22,7 @@ DISAGREEMENTS = 50
 def install(context: Context) -> None:
     station = context.settings.station
 
-    @ui.page("/models")
+    @layout.page("/models")
     async def models(product: str | None = None) -> None:
         def read() -> tuple[list[str], list[ProductModels]]:
             with context.reader.connect() as records:
@@ -37,7 +36,7 @@ def install(context: Context) -> None:
             return
         layout.show(station, "/models", "Models", render("models.html", products=known, chosen=product, shown=shown))
 
-    @ui.page("/models/{digest}")
+    @layout.page("/models/{digest}")
     async def one_model(digest: str) -> None:
         def read() -> dict[str, Any]:
             if not re.fullmatch("[0-9a-f]{64}", digest):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from nicegui import ui
-
 from inspection.domain import Inspection, Label
 from inspection.errors import NotFound
 from inspection.records import queries
@@ -22,7 +20,7 @@ MOST = 200
 def install(context: Context) -> None:
     station = context.settings.station
 
-    @ui.page("/parts/{serial}")
+    @layout.page("/parts/{serial}")
     async def one_part(serial: str) -> None:
         def read() -> tuple[str, tuple[Inspection, ...], dict[int, Label]]:
             name = name_from_path(serial)

@@ -29,16 +29,16 @@ ROLE_WORDS = {
 def install(context: Context) -> None:
     station = context.settings.station
 
-    @ui.page("/users")
+    @layout.page("/users")
     def users() -> None:
         html = render("users.html", roles=ROLE_WORDS, scopes=ROLE_SCOPES, least=MIN_LENGTH)
         layout.show(station, "/users", "Users", html)
 
-    @ui.page("/audit")
+    @layout.page("/audit")
     def audit() -> None:
         layout.show(station, "/audit", "Audit", render("audit.html"))
 
-    @ui.page("/account")
+    @layout.page("/account")
     def account() -> None:
         state = ui.context.client.request.scope["state"]
         must_change = state["session"] is not None and state["session"].must_change_password

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from nicegui import ui
-
 from inspection.web.context import Context
 from inspection.web.pages import layout, words
 from inspection.web.pages.markup import render
@@ -12,7 +10,7 @@ from inspection.web.pages.markup import render
 def install(context: Context) -> None:
     station = context.settings.station
 
-    @ui.page("/quality")
+    @layout.page("/quality")
     def quality() -> None:
         html = render("quality.html", products=context.settings.products, reasons=words.REASONS)
         layout.show(station, "/quality", "Quality", html)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from nicegui import ui
-
 from inspection.web.context import Context
 from inspection.web.pages import layout
 from inspection.web.pages.markup import render
@@ -12,6 +10,6 @@ from inspection.web.pages.markup import render
 def install(context: Context) -> None:
     station, products = context.settings.station, context.settings.products
 
-    @ui.page("/review")
+    @layout.page("/review")
     async def review() -> None:
         layout.show(station, "/review", "Review", render("review.html", products=products))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from nicegui import ui
-
 from inspection.web.context import Context
 from inspection.web.pages import layout
 from inspection.web.pages.markup import render
@@ -12,7 +10,7 @@ from inspection.web.pages.markup import render
 def install(context: Context) -> None:
     settings = context.settings
 
-    @ui.page("/settings")
+    @layout.page("/settings")
     def show_settings() -> None:
         html = render("settings.html", editable=settings.config_path is not None)
         layout.show(settings.station, "/settings", "Settings", html)

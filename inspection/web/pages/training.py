@@ -9,7 +9,6 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from nicegui import ui
 from sqlalchemy import Connection
 
 from inspection.artifact import Manifest, read_manifest
@@ -54,7 +53,7 @@ class Report:
 def install(context: Context) -> None:
     station = context.settings.station
 
-    @ui.page("/training")
+    @layout.page("/training")
     async def training(product: str | None = None) -> None:
         def read() -> list[str]:
             with context.reader.connect() as records:
@@ -67,7 +66,7 @@ def install(context: Context) -> None:
         chosen = product or (known[0] if known else None)
         layout.show(station, "/training", "Training", render("training.html", products=known, chosen=chosen))
 
-    @ui.page("/training/{training_run_id}")
+    @layout.page("/training/{training_run_id}")
     async def one_run(training_run_id: str) -> None:
         def read() -> dict[str, Any]:
             if not (training_run_id.isascii() and training_run_id.isdigit() and len(training_run_id) <= 18):

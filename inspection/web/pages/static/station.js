@@ -1,6 +1,5 @@
 // Light or dark, map on or off: kept by the browser, applied before anything is painted.
 const root = document.documentElement;
-root.lang = "en";
 root.dataset.theme = localStorage.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 root.dataset.map = localStorage.map || "on";
 root.style.setProperty("--map-opacity", localStorage.mapOpacity || "0.8");
