@@ -195,7 +195,10 @@ def test_a_ring_that_is_nearly_full_gives_up_the_oldest_passes_and_no_reject(
         go_on.set()
         peers.until(peers.all_slots_free)
     assert {row.seq for row in peers.rows(images)} == {1, 4, 5, 6, 7, 8}
-    assert [(row.kind, row.count) for row in peers.rows(faults)] == [("image_skipped", 1)] * 2
+    found = peers.rows(faults)
+    assert {row.kind for row in found} == {"image_skipped"}
+    # One row for both if the recorder heard of them at once.
+    assert sum(row.count for row in found) == 2
 
 
 def test_the_image_of_a_pass_that_came_too_late_is_kept_as_that_of_any_part_that_was_not_inspected(peers: RecorderPeers) -> None:
