@@ -105,6 +105,8 @@ function confirmed() {
 // A name as a segment of a path: lots and serials may hold slashes.
 export const segment = (name) => encodeURIComponent(name);
 
+export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+
 // An element with attributes and children; strings become text, never markup.
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);

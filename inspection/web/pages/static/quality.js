@@ -1,6 +1,6 @@
 // The quality page: asks for the figures of a product and a time, and draws them. Choices are kept in the address.
 
-import { api, element, say } from "./api.js";
+import { api, element, plural, say } from "./api.js";
 import { chart, clock, count, day, histogram, moment, paretoTable, percent } from "./charts.js";
 
 const SPANS = { 1: "24 hours", 7: "7 days", 30: "30 days", 90: "90 days", 365: "12 months" };
@@ -106,7 +106,7 @@ function tiles({ inspections, verdicts, lots, labelled }) {
   const share = (part, all) => (all ? percent(Math.floor((1000 * part) / all) / 1000) : "–");
   const tile = (name, value, hint, look) => element("div", { class: `tile-figure ${look ?? ""}` }, element("b", {}, value), element("span", {}, name), element("small", { class: "muted" }, hint));
   return element("section", { class: "panel figures-row", "aria-label": "In short" },
-    tile("Inspections", count(inspections), `in ${lots.length} lots shown`),
+    tile("Inspections", count(inspections), `in the ${plural(lots.length, "lot")} shown`),
     tile("First-pass yield", share(first, firstOf), `${count(first)} of ${count(firstOf)} parts in the lots shown`, "pass"),
     tile("Accepted", share(accepted, acceptedOf), `${count(accepted)} of ${count(acceptedOf)} in the lots shown`),
     tile("Stopped", share(of("fail") + of("review"), inspected), `${count(of("fail"))} fail, ${count(of("review"))} review`, "fail"),
@@ -115,7 +115,7 @@ function tiles({ inspections, verdicts, lots, labelled }) {
 }
 
 function signals({ signals: found, lot_chart: lotChart }) {
-  const few = lotChart && lotChart.points < 12 ? ` Limits from ${lotChart.points} lots are rough; from 20 on they can be relied on.` : "";
+  const few = lotChart && lotChart.points < 12 ? ` Limits from ${plural(lotChart.points, "lot")} are rough; from 20 on they can be relied on.` : "";
   if (found.length === 0) return element("section", { class: "panel in-control" }, element("p", {}, element("b", {}, "In control."), ` No lot and no period is beyond its limits or in an unlikely run.${few}`));
   return element("section", { class: "panel signals" }, element("h2", {}, "Out of control"),
     element("ul", {}, [...found].reverse().map((signal) => element("li", {}, signal.lot

@@ -1,6 +1,6 @@
 // <training-start product>: what can be learned from, and a run. <training-runs product>: the runs. <training-run run>: one, live.
 
-import { Unsuccessful, api, element, say } from "./api.js";
+import { Unsuccessful, api, element, plural, say } from "./api.js";
 
 const POLL_MS = 1500;
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
@@ -10,7 +10,6 @@ const STAGES = {
   calibrate: "calibrating", export: "exporting", parity: "comparing the export", store: "storing", gate: "gating", score: "scoring stored images",
 };
 
-const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 const when = (text) => (text ? new Date(text).toLocaleString("sv-SE") : "–");
 
 function took(run) {
