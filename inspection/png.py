@@ -60,14 +60,15 @@ def decode_png(data: bytes) -> NDArray[np.integer | np.floating] | None:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Does every chunk, up to the last, have the bytes that it says?"""
-    position = len(_SIGNATURE)
+    """Is it made of chunks that are as they were written, the last one at its end?"""
+    position, kind = len(_SIGNATURE), b""
     while position + _FRAME_BYTES <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
-        position += _FRAME_BYTES + length
-        if kind == b"IEND":
-            return position <= len(data)
-    return False
+        end = position + _FRAME_BYTES + length
+        if data[position:end] != _chunk(kind, data[position + 8 : end - 4]):
+            return False
+        position = end
+    return kind == b"IEND" and position == len(data)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -55,9 +55,9 @@ def test_other_pixels_are_refused(pixels: np.ndarray) -> None:
         encode_png(pixels)
 
 
-@pytest.mark.parametrize(("place", "value"), [(33, 0xFFFF000F), (33, 0), (16, 2**31 - 1), (8, 14)])
+@pytest.mark.parametrize(("place", "value"), [(33, 0xFFFF000F), (33, 0), (16, 2**31 - 1), (8, 14), (37, 0x49454E44)])
 def test_bytes_that_promise_more_than_there_is_are_no_image(place: int, value: int) -> None:
-    """The length of the data, the width, the length of the header: OpenCV would make room for 4 GB first."""
+    """The length of the data, the width, the length of the header: OpenCV makes room for 4 GB, or searches for seconds."""
     data = bytearray(encode_png(np.zeros((7, 9), np.uint8)))
     assert decode_png(bytes(data)) is not None
     data[place : place + 4] = value.to_bytes(4, "big")
