@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 
@@ -25,7 +26,7 @@ def beat(web_settings):
 
 
 def test_a_station_whose_processes_report_is_ready(api, beat) -> None:
-    beat(recorder=0.5, line=1.0, inspector=4.0)
+    beat(recorder=0.5, line=1.0, inspector=2.0)
     response = api.get("/api/v1/health")
     body = response.json()
     assert (response.status_code, body["station"], body["live"], body["ready"]) == (200, "st-1", True, True)
@@ -44,7 +45,8 @@ def test_a_silent_process_is_the_reason_not_to_be_ready(api, beat) -> None:
     body = response.json()
     assert (response.status_code, body["code"], body["live"], body["ready"]) == (503, "not_ready", True, False)
     assert response.headers["content-type"] == "application/problem+json"
-    assert body["reasons"] == ["line has not reported for 9 s; it is being restarted, or its log says why not"]
+    (reason,) = body["reasons"]
+    assert re.fullmatch(r"line has not reported for (9|1\d) s; it is being restarted, or its log says why not", reason)
     assert body["detail"] == body["reasons"][0]
 
 
