@@ -4,7 +4,7 @@ Cores: with two of them, the inspector has one for itself and all other processe
 parts, and the line holds a fifth to two fifths more parts per second (decision 13). Only encoding, which waits for everything
 else, takes what is left of both. With more cores nobody has measured better than what the kernel does.
 
-Priorities: who looks at pages, asks for results or trains waits for what judges parts (decision 18). They are wishes: a station
+Priorities: who looks at pages, asks for results or trains waits for what judges parts (decision 27). They are wishes: a station
 that may not raise them runs without, and where the kernel shares its time among sessions first they mean little (``station
 doctor`` tells both).
 """
@@ -45,8 +45,8 @@ def beside_inspection() -> Iterator[None]:
 
 @contextmanager
 def in_background() -> Iterator[None]:
-    """As long as this lasts, let this thread wait for what judges parts. For what holds no lock meanwhile, the interpreter's
-    included: who waits for that lock would wait for everybody who comes before this thread.
+    """As long as this lasts, let this thread wait for what judges parts. For what hardly holds a lock meanwhile, the
+    interpreter's included: who waits for that lock waits for everybody who comes before this thread.
     """
     with _prioritised(_BACKGROUND):
         yield
