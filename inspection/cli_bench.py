@@ -11,10 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.status import Status
 
 from inspection.bench.report import show, write
-from inspection.cli_options import PASS_ON, run_or_explain
+from inspection.cli_options import PASS_ON, run_or_explain, showing_progress
 from inspection.errors import StationError
 
 app = typer.Typer(help="Measure the station beside its limit and its peers.", no_args_is_help=True)
@@ -61,17 +60,16 @@ def line(
     head = ("sensor", "cameras", "wanted /s", "parts /s", "lost", "p50 ms", "p99 ms", "max ms", "of bare inference")
 
     def action() -> None:
-        console = Console(stderr=True)
         wanted, several = _numbers("--rates", rates), _numbers("--cameras", cameras)
         cases: list[LineCase] = []
-        for sensor, number in [(sensor, 1) for sensor in SENSORS] + [(SENSORS[1], number) for number in map(int, several)]:
-            with console.status("") as status:
+        with showing_progress() as progress:
+            for sensor, number in [(sensor, 1) for sensor in SENSORS] + [(SENSORS[1], number) for number in map(int, several)]:
 
-                def note(step: str, what: str = f"{sensor}, {number} cameras", status: Status = status) -> None:
-                    status.update(f"{what}: {step}")
+                def note(step: str, what: str = f"{sensor}, {number} cameras") -> None:
+                    progress(f"{what}: {step}")
 
                 cases.append(measure(data.resolve(), sensor, number, seconds, wanted, note))
-            write(json, {"cases": [asdict(case) for case in cases]})
+                write(json, {"cases": [asdict(case) for case in cases]})
         show([head, *_line_rows(cases)])
 
     run_or_explain(action)
@@ -89,8 +87,8 @@ def memory(
     from inspection.bench.memory import measure
 
     def action() -> None:
-        with Console(stderr=True).status("") as status:
-            case = measure(data.resolve(), SENSORS[1], rate, seconds, status.update)
+        with showing_progress() as progress:
+            case = measure(data.resolve(), SENSORS[1], rate, seconds, progress)
         write(json, asdict(case))
         head = ("process", "settled, MiB", "at the end, MiB", "slope, MiB/h", "± standard error")
         rows = [
@@ -114,8 +112,8 @@ def images(
     from inspection.bench.images import measure
 
     def action() -> None:
-        with Console(stderr=True).status("") as status:
-            measured = list(measure(rounds, photographs, status.update))
+        with showing_progress() as progress:
+            measured = list(measure(rounds, photographs, progress))
         write(json, {"encodings": [asdict(each) for each in measured]})
         head = ("frames", "encoder", "encode, CPU ms", "decode, CPU ms", "MB/s", "size, share", "lossless")
         rows = [
@@ -187,8 +185,8 @@ def review(
     from inspection.bench.review import measure
 
     def action() -> None:
-        with Console(stderr=True).status("") as status:
-            case = measure(data.resolve(), rows, decisions, browser, status.update)
+        with showing_progress() as progress:
+            case = measure(data.resolve(), rows, decisions, browser, progress)
         write(json, asdict(case))
         speeds = (("a key each ¼ s", case.paced), ("a key at once", case.at_once))
         keys = [(name, f"{each.median:.0f}", f"{each.p95:.0f}", f"{each.most:.0f}") for name, each in speeds]
@@ -214,8 +212,8 @@ def pages(
     from inspection.bench.pages import figures, measure
 
     def action() -> None:
-        with Console(stderr=True).status("") as status:
-            case = measure(data.resolve(), SENSORS[1], rows, rate, seconds, rounds, browser, status.update)
+        with showing_progress() as progress:
+            case = measure(data.resolve(), SENSORS[1], rows, rate, seconds, rounds, browser, progress)
         write(json, asdict(case))
         stretches = (("alone", case.alone), ("beside somebody at the pages", case.beside))
         line_rows = [

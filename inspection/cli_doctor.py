@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from inspection.cli_options import run_or_explain
+from inspection.cli_options import run_or_explain, showing_progress
 
 
 def doctor(
@@ -27,8 +27,8 @@ def doctor(
     from inspection.doctor.findings import document, summary, table
 
     def action() -> None:
-        with Console(stderr=True).status("") as status:
-            findings = list(examine(config, seconds, status.update))
+        with showing_progress() as progress:
+            findings = list(examine(config, seconds, progress))
         write(json, document(findings))
         console = Console()
         if not console.is_terminal:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
@@ -42,6 +45,7 @@ ByOption = Annotated[str, typer.Option(help="Who, for the record.", callback=_fo
 OverrideOption = Annotated[
     str | None, typer.Option(metavar="WHY", help="Deploy a model that does not pass its gate, and record why.", callback=_REASON)
 ]
+_PROGRESS_S = 30.0
 OPERATOR = os.environ.get("USER", "operator")
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """Settings of a command that hands its arguments on to a process that may import torch."""
@@ -87,6 +91,25 @@ def audited(config: Config, trace: Trace) -> Iterator[None]:
             outcome = DONE
         finally:
             trail.write(replace(trace, detail=json.dumps({ASKED: asked.audit_id})), outcome)
+
+
+@contextmanager
+def showing_progress() -> Iterator[Callable[[str], None]]:
+    """How a long command says where it is: in one changing line of a terminal; elsewhere (a log) in a line now and then."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status("") as status:
+            yield status.update
+        return
+    due_s = 0.0
+
+    def say(text: str) -> None:
+        nonlocal due_s
+        if time.monotonic() >= due_s:
+            due_s = time.monotonic() + _PROGRESS_S
+            typer.echo(f"{datetime.now().astimezone():%H:%M:%S} {text}", err=True)
+
+    yield say
 
 
 def command(by: str, action: str, subject: str, **detail: object) -> Trace:

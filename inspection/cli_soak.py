@@ -10,9 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from inspection.cli_options import run_or_explain
+from inspection.cli_options import run_or_explain, showing_progress
 
 app = typer.Typer()
 
@@ -44,8 +43,8 @@ def soak(
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with ExitStack() as stack:
             run_dir = Path(stack.enter_context(TemporaryDirectory(prefix="soak-", dir=directory)))
-            status = stack.enter_context(Console(stderr=True).status(""))
-            found = soaked(directory, run_dir, hours * 3600, rate, faults, status.update)
+            progress = stack.enter_context(showing_progress())
+            found = soaked(directory, run_dir, hours * 3600, rate, faults, progress)
         write(json, asdict(found))
         if html is not None:
             write_page(html, found)
