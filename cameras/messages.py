@@ -10,7 +10,9 @@ from enum import StrEnum
 
 import msgspec
 
-SCHEMA_VERSION = 7
+from cameras.fault_kinds import FaultKind
+
+SCHEMA_VERSION = 8
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -140,7 +142,7 @@ class FaultReport(Message, frozen=True):
 
     at: float
     source: str
-    kind: str
+    kind: FaultKind
     count: int
     detail: str
 

@@ -15,6 +15,7 @@ from cameras.beat import beat
 from cameras.bus import Bus
 from cameras.camera import Camera, ClockMapping
 from cameras.errors import CameraError, CameraLost
+from cameras.fault_kinds import FaultKind
 from cameras.frame import Frame
 from cameras.messages import (
     Accept,
@@ -170,11 +171,13 @@ class CameraProcess:
         which = f"the accept of trigger count {accept.trigger_count} in epoch {accept.camera_epoch}"
         if begun_ns is None:
             self.counters.accepts_refused += 1
-            self._fault("accept_not_given", 1, f"{which} was not signalled: {refused}", trigger_counts=(accept.trigger_count,))
+            self._fault(
+                FaultKind.ACCEPT_NOT_GIVEN, 1, f"{which} was not signalled: {refused}", trigger_counts=(accept.trigger_count,)
+            )
         else:
             self.counters.accepts += 1
             if begun_ns > accept.until_ns:
-                self._fault("accept_late", 1, f"{which} began up to {(begun_ns - accept.until_ns) / 1e6:.1f} ms too late")
+                self._fault(FaultKind.ACCEPT_LATE, 1, f"{which} began up to {(begun_ns - accept.until_ns) / 1e6:.1f} ms too late")
 
     def _arm(self, arm: Arm) -> None:
         number = arm.camera_epoch
@@ -199,7 +202,7 @@ class CameraProcess:
         step = epoch.sequence.observe(frame.frame_id, frame.trigger_count)
         if step.desync is not None:
             self.counters.desyncs += 1
-            self._fault("desync", 1, step.desync)
+            self._fault(FaultKind.DESYNC, 1, step.desync)
             self._bus.send("line", Desync(camera=self._name, camera_epoch=epoch.number, detail=step.desync))
             return
         if step.loss is Loss.FRAME_LOST:
@@ -274,12 +277,12 @@ class CameraProcess:
         self._bus.send(
             "line", TriggerLost(camera=self._name, camera_epoch=epoch.number, trigger_counts=counts, loss=loss, detail=detail)
         )
-        self._fault(loss.value, len(counts), detail, camera_epoch=epoch.number, trigger_counts=counts)
+        self._fault(FaultKind(loss), len(counts), detail, camera_epoch=epoch.number, trigger_counts=counts)
 
     def _lost(self, error: CameraError) -> None:
         """Tell everybody once, then wait a moment: the next attempt to open is the reconnection."""
         if self._state != "lost":
-            self._fault("camera_lost", 1, str(error))
+            self._fault(FaultKind.CAMERA_LOST, 1, str(error))
         self._state = "lost"
         self._lost_because = str(error)
         self._epoch = None
@@ -293,7 +296,7 @@ class CameraProcess:
         for _ in self._bus.receive(0):
             pass
 
-    def _fault(self, kind: str, count: int, detail: str, **fields: object) -> None:
+    def _fault(self, kind: FaultKind, count: int, detail: str, **fields: object) -> None:
         log.warning("%s: %s", kind, detail, extra={"kind": kind, "camera": self._name, **fields})
         report = FaultReport(at=time.time(), source=f"camera@{self._name}", kind=kind, count=count, detail=detail)
         self._bus.send("recorder", report)

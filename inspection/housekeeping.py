@@ -19,6 +19,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from cameras.fault_kinds import FaultKind
 from cameras.messages import FaultReport
 from inspection.images import ImageStore
 from inspection.records.database import WAL_BYTES, Wal
@@ -133,7 +134,7 @@ class Housekeeper:
         if wal.nbytes > _WAL_TOLD_BYTES and time.monotonic() - self._wal_told_at > _WAL_TOLD_S:
             self._wal_told_at = time.monotonic()
             detail = f"the write-ahead log has {wal.nbytes / 1e6:.0f} MB, because a reader has not let go of it; end that reader"
-            self.faults.append(FaultReport(at=time.time(), source="recorder", kind="wal_grows", count=1, detail=detail))
+            self.faults.append(FaultReport(at=time.time(), source="recorder", kind=FaultKind.WAL_GROWS, count=1, detail=detail))
 
     def _choose(self, connection: Connection) -> bool:
         """Propose what goes next; True if there may be more."""
@@ -205,7 +206,9 @@ class Housekeeper:
             detail = (
                 f"{left} files in images/{folder} have no row and are left, being many: are these the records of these images?"
             )
-            self.faults.append(FaultReport(at=time.time(), source="recorder", kind="orphan_images", count=left, detail=detail))
+            self.faults.append(
+                FaultReport(at=time.time(), source="recorder", kind=FaultKind.ORPHAN_IMAGES, count=left, detail=detail)
+            )
 
 
 def sweep(store: ImageStore, connection: Connection, folder: str, young: timedelta = _YOUNG) -> tuple[int, int]:

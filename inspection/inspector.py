@@ -15,6 +15,7 @@ import numpy as np
 from cameras.beat import beat
 from cameras.bus import Bus
 from cameras.errors import RingError
+from cameras.fault_kinds import FaultKind
 from cameras.frame import Frame, PixelFormat
 from cameras.messages import CameraArmed, Desync, FaultReport, FrameRef, Heartbeat, Loss, TriggerLost
 from cameras.ring import Ring, SlotState
@@ -135,7 +136,7 @@ class InspectorProcess:
             elif self._may_judge_copy() and (judged := self._shadow.inspect()) is not None:
                 self._bus.send("recorder", judged)
             for orphan in orphans.free():
-                self._fault("frame_lost", f"no message came for {orphan}")
+                self._fault(FaultKind.FRAME_LOST, f"no message came for {orphan}")
             self._beat()
 
     def _may_judge_copy(self) -> bool:
@@ -195,10 +196,10 @@ class InspectorProcess:
         usual = detector.manifest.optics
         if unfit:
             self._counters["unfit_images"] += 1
-            self._fault("optics", f"trigger {ticket.trigger_id}, camera {ticket.camera}: {unfit}")
+            self._fault(FaultKind.OPTICS, f"trigger {ticket.trigger_id}, camera {ticket.camera}: {unfit}")
         elif usual is not None:
             for drift in self._optics.drifts(ticket.product or "", detector.digest, detection.optics.figures, usual):
-                self._fault("optics_drift", drift)
+                self._fault(FaultKind.OPTICS_DRIFT, drift)
 
     def _read_serial(self, ticket: Ticket, frame: Frame) -> tuple[str | None, Reason | None]:
         """The serial of a part whose trigger named none; and why a verdict must not be applied: the part carries no serial,
@@ -215,7 +216,7 @@ class InspectorProcess:
         refused = Reason.SERIAL_MISMATCH if serials else Reason.SERIAL_UNREAD
         shown = ", ".join(repr(serial) for serial in serials) or "nothing that can be read"
         named = "no serial" if ticket.unnamed else f"serial {ticket.serial!r}"
-        self._fault(refused.value, f"trigger {ticket.trigger_id} names {named}, the part shows {shown}", **about(ticket))
+        self._fault(FaultKind(refused), f"trigger {ticket.trigger_id} names {named}, the part shows {shown}", **about(ticket))
         return None, refused
 
     def _lose(self, pair: Pair, loss: Loss, detail: str, *, held: bool = True) -> None:
@@ -225,7 +226,7 @@ class InspectorProcess:
             camera=ref.camera, camera_epoch=ref.camera_epoch, trigger_counts=(ref.trigger_count,), loss=loss, detail=detail
         )
         self._bus.send("line", lost)
-        self._fault(loss.value, detail, **about(pair.ticket, camera=ref.camera))
+        self._fault(FaultKind(loss), detail, **about(pair.ticket, camera=ref.camera))
         if held:
             self._release(ref)
 
@@ -234,7 +235,7 @@ class InspectorProcess:
         if not extra.stale:
             self._counters["extra_frames"] += 1
             detail = f"frame {ref.frame_id} of camera {ref.camera}: {extra.detail}"
-            self._fault("extra_frame", detail, camera=ref.camera)
+            self._fault(FaultKind.EXTRA_FRAME, detail, camera=ref.camera)
             self._bus.send("line", Desync(camera=ref.camera, camera_epoch=ref.camera_epoch, detail=detail))
         self._release(ref)
 
@@ -244,7 +245,7 @@ class InspectorProcess:
         except RingError as error:
             log.info("slot not released: %s", error)
 
-    def _fault(self, kind: str, detail: str, **fields: object) -> None:
+    def _fault(self, kind: FaultKind, detail: str, **fields: object) -> None:
         log.warning("%s: %s", kind, detail, extra={"kind": kind, **fields})
         self._bus.send("recorder", FaultReport(at=time.time(), source="inspector", kind=kind, count=1, detail=detail))
 
@@ -253,11 +254,11 @@ class InspectorProcess:
         if now - self._heartbeat_at < _HEARTBEAT_S:
             return
         self._heartbeat_at = now
-        for shelf, kind in ((self._models, "model_refused"), (self._challengers, "challenger_refused")):
+        for shelf, kind in ((self._models, FaultKind.MODEL_REFUSED), (self._challengers, FaultKind.CHALLENGER_REFUSED)):
             while shelf.refusals:
                 self._fault(kind, shelf.refusals.popleft())
         while self._shadow.suspensions:
-            self._fault("challenger_suspended", self._shadow.suspensions.popleft())
+            self._fault(FaultKind.CHALLENGER_SUSPENDED, self._shadow.suspensions.popleft())
         models = self._models.models()
         state = ", ".join(f"{product}: {digest[:12]}" for product, digest in sorted(models.items())) or "no model in service"
         counters = {

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from cameras.fault_kinds import FaultKind
 from cameras.messages import FaultReport
 from inspection.domain import Image, Reason, Verdict
 from inspection.messages import Inspected, NotInspected, OutputDone, Recorded, Ticket
@@ -178,8 +179,8 @@ class Ledger:
 
     def faults(self, connection: Connection, reports: list[FaultReport]) -> None:
         """One row for each source and kind of fault in the batch, so that a flood stays a few rows."""
-        merged: dict[tuple[str, str], FaultReport] = {}
-        counts: dict[tuple[str, str], int] = {}
+        merged: dict[tuple[str, FaultKind], FaultReport] = {}
+        counts: dict[tuple[str, FaultKind], int] = {}
         for report in reports:
             key = (report.source, report.kind)
             merged[key] = report

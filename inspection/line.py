@@ -12,6 +12,7 @@ from collections import deque
 
 from cameras.beat import beat
 from cameras.bus import Bus
+from cameras.fault_kinds import FaultKind
 from cameras.messages import (
     Accept,
     AcceptDone,
@@ -294,7 +295,7 @@ class LineProcess:
                 lane.accept(epoch, count)
                 return True
         detail = f"trigger {ticket.trigger_id}, serial {ticket.serial}: the camera was armed anew since, or takes no messages"
-        self._fault("accept_not_given", detail, **about(ticket, camera=ticket.camera))
+        self._fault(FaultKind.ACCEPT_NOT_GIVEN, detail, **about(ticket, camera=ticket.camera))
         return False
 
     def _trigger_lost(self, message: TriggerLost) -> None:
@@ -320,7 +321,7 @@ class LineProcess:
                 lane.misses += 1
                 if lane.misses >= _MISSES:
                     self._fault(
-                        "deadline_misses",
+                        FaultKind.DEADLINE_MISSES,
                         f"{_MISSES} verdicts in a row were late or missing; camera {lane.camera} is armed anew",
                         camera=lane.camera,
                     )
@@ -375,7 +376,7 @@ class LineProcess:
             return
         lane.rearm("desync")
         self._give_up_exposed(message.camera, Reason.DESYNC, message.detail)
-        self._fault("desync", message.detail, camera=message.camera)
+        self._fault(FaultKind.DESYNC, message.detail, camera=message.camera)
 
     def _give_up_exposed(self, camera: str, reason: Reason, detail: str = "") -> None:
         for opened in self._state.of_camera(camera):
@@ -388,7 +389,7 @@ class LineProcess:
                 arm = Arm(camera=lane.camera, camera_epoch=epoch, missed=lane.misses >= _MISSES)
                 self._bus.send(f"camera@{lane.camera}", arm)
 
-    def _fault(self, kind: str, detail: str, **fields: object) -> None:
+    def _fault(self, kind: FaultKind, detail: str, **fields: object) -> None:
         log.warning("%s: %s", kind, detail, extra={"kind": kind, **fields})
         self._bus.send("recorder", FaultReport(at=time.time(), source="line", kind=kind, count=1, detail=detail))
 

@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from cameras.beat import beat
 from cameras.bus import Bus
+from cameras.fault_kinds import FaultKind
 from cameras.messages import FaultReport, Heartbeat
 from cameras.ring import SlotState
 from inspection.clock import ClockWatch
@@ -146,9 +147,9 @@ class RecorderProcess:
                 self._record(batch)
                 self._serve_command()
                 for orphan in orphans.free():
-                    self._storer.faults.append(_fault("image_lost", f"no message came for {orphan}"))
+                    self._storer.faults.append(_fault(FaultKind.IMAGE_LOST, f"no message came for {orphan}"))
                 if (stepped := self._clock.stepped()) is not None:
-                    self._storer.faults.append(_fault("clock_stepped", stepped))
+                    self._storer.faults.append(_fault(FaultKind.CLOCK_STEPPED, stepped))
                 self._write_status()
             self._record_last()
         finally:
@@ -171,7 +172,7 @@ class RecorderProcess:
             numbers = ", ".join(map(str, lost))
             detail = f"the recorder ended before it had recorded the images of inspections {numbers}"
             self._storer.faults.append(
-                FaultReport(at=time.time(), source="recorder", kind="image_lost", count=len(lost), detail=detail)
+                FaultReport(at=time.time(), source="recorder", kind=FaultKind.IMAGE_LOST, count=len(lost), detail=detail)
             )
 
     def _record(self, batch: list[Any]) -> None:
@@ -200,7 +201,7 @@ class RecorderProcess:
         except _REFUSALS as error:
             log.exception("refused by the database", extra=_fields(work))
             try:
-                self._commit(_Work(faults=[_fault("refused_message", f"{work}: {error}")]))
+                self._commit(_Work(faults=[_fault(FaultKind.REFUSED_MESSAGE, f"{work}: {error}")]))
             except _REFUSALS as other:
                 raise RecordsLost(f"the database refuses whatever comes: {other}; {WAY_OUT}") from other
             for message in work.messages:
@@ -379,6 +380,6 @@ def reply_to(raw: bytes, engine: Engine) -> tuple[msgspec.Struct, SQLAlchemyErro
         return Refused(code="unavailable", detail=detail), error
 
 
-def _fault(kind: str, detail: str) -> FaultReport:
+def _fault(kind: FaultKind, detail: str) -> FaultReport:
     log.warning("%s: %s", kind, detail, extra={"kind": kind})
     return FaultReport(at=time.time(), source="recorder", kind=kind, count=1, detail=detail)

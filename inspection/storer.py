@@ -13,6 +13,7 @@ import numpy as np
 
 from cameras.beat import beat
 from cameras.errors import RingError
+from cameras.fault_kinds import FaultKind
 from cameras.frame import PixelFormat
 from cameras.messages import FaultReport, FrameRef
 from cameras.ring import SlotState
@@ -46,7 +47,7 @@ class Storer:
         self._keep_pass_share = keep_pass_share
         self._room = room
         self.without_room = 0
-        self._untold: dict[str, FaultReport] = {}
+        self._untold: dict[FaultKind, FaultReport] = {}
         self._told_at = float("-inf")
         self._waiting = WaitingImages()
         self.stored: deque[tuple[int, Image]] = deque()
@@ -112,12 +113,12 @@ class Storer:
             try:
                 self._keep(seq, image.verdict, message, part)
             except RingError as error:
-                self._fault("image_lost", f"images of inspection {seq}: {error}", part)
+                self._fault(FaultKind.IMAGE_LOST, f"images of inspection {seq}: {error}", part)
             except OSError as error:
-                self._no_room("image_lost", f"images of inspection {seq}: {error}", part)
+                self._no_room(FaultKind.IMAGE_LOST, f"images of inspection {seq}: {error}", part)
             except Exception as error:
                 log.exception("images of inspection %d are lost", seq, extra={**part})
-                self._fault("image_lost", f"images of inspection {seq}: {type(error).__name__}: {error}", part)
+                self._fault(FaultKind.IMAGE_LOST, f"images of inspection {seq}: {type(error).__name__}: {error}", part)
             finally:
                 self._free(message.frame)
                 self._began = None
@@ -133,14 +134,14 @@ class Storer:
             return  # its camera made another; what waits will say so
         while ring.free_slots() < ring.slots * _PRESSURE and (image := self._waiting.give_up(name)) is not None:
             self._free(image.message.frame)
-            self._fault("image_skipped", f"frame of passed inspection {image.seq}: the ring is nearly full", image.part)
+            self._fault(FaultKind.IMAGE_SKIPPED, f"frame of passed inspection {image.seq}: the ring is nearly full", image.part)
 
     def _keep(self, seq: int, verdict: Verdict, message: Inspected, part: Mapping[str, object]) -> None:
         frame = message.frame
         ring = self._rings.get(frame.ring)
         refusal = self._room.refusal(verdict)
         if refusal is not None:
-            kind = "no_room" if verdict is Verdict.PASS else "image_lost"
+            kind = FaultKind.NO_ROOM if verdict is Verdict.PASS else FaultKind.IMAGE_LOST
             self._no_room(kind, f"images of inspection {seq}: {refusal}", part)
             return
         pixel_format = PixelFormat.named(frame.pixel_format)
@@ -160,7 +161,7 @@ class Storer:
         except RingError:
             log.debug("slot %d of %s was free already", frame.slot, frame.ring)
 
-    def _no_room(self, kind: str, detail: str, part: Mapping[str, object]) -> None:
+    def _no_room(self, kind: FaultKind, detail: str, part: Mapping[str, object]) -> None:
         log.warning("%s: %s", kind, detail, extra={"kind": kind, **part})
         self.without_room += 1
         before = self._untold.get(kind)
@@ -173,6 +174,6 @@ class Storer:
             self._untold = {}
             self._told_at = time.monotonic()
 
-    def _fault(self, kind: str, detail: str, part: Mapping[str, object]) -> None:
+    def _fault(self, kind: FaultKind, detail: str, part: Mapping[str, object]) -> None:
         log.warning("%s: %s", kind, detail, extra={"kind": kind, **part})
         self.faults.append(FaultReport(at=time.time(), source="recorder", kind=kind, count=1, detail=detail))

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cameras.bus import Bus
+from cameras.fault_kinds import FaultKind
 from cameras.messages import FaultReport, Heartbeat
 from inspection.config import Config
 from inspection.memory import limit_bytes, used_bytes
@@ -42,7 +43,7 @@ def pause_s(short_lives: int) -> float:
 class _Life:
     name: str
     began: float
-    killed: tuple[str, str] | None = None
+    killed: tuple[FaultKind, str] | None = None
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Supervision:
         wait_s = pause_s(record.short_lives)
         record.due = now + wait_s
         self._counters["restarts"] += 1
-        kind, why = life.killed or ("process_ended", _how(exit_code))
+        kind, why = life.killed or (FaultKind.PROCESS_ENDED, _how(exit_code))
         again = f"starts again in {wait_s:.0f} s, after {record.short_lives} short lives" if wait_s else "starts again"
         detail = f"process {pid} of {life.name} {why}; it {again}"
         log.error("%s: %s", kind, detail)
@@ -105,7 +106,7 @@ class Supervision:
     def look(self) -> None:
         for pid, silent_s in self._watchdog.overdue().items():
             self._counters["hung"] += self._kill(
-                pid, "process_hung", f"gave no sign of progress for {silent_s:.1f} s and was killed"
+                pid, FaultKind.PROCESS_HUNG, f"gave no sign of progress for {silent_s:.1f} s and was killed"
             )
         if time.monotonic() - self._looked_at >= _EVERY_S:
             self._looked_at = time.monotonic()
@@ -119,16 +120,16 @@ class Supervision:
             why = f"used {total >> 20} MiB of memory where {limit >> 20} are allowed, and was killed"
             largest = max(used, key=lambda process: used[process])
             if largest == pid:
-                self._counters["over_memory"] += self._kill(pid, "process_over_memory", why)
+                self._counters["over_memory"] += self._kill(pid, FaultKind.PROCESS_OVER_MEMORY, why)
             else:
                 self._counters["over_memory"] += 1
                 log.error("child %d of %s %s", largest, name, why)
-                self._fault(name, "process_over_memory", 1, f"its child {largest} {why}")
+                self._fault(name, FaultKind.PROCESS_OVER_MEMORY, 1, f"its child {largest} {why}")
                 with suppress(ProcessLookupError):
                     os.kill(largest, signal.SIGKILL)
         return total
 
-    def _kill(self, pid: int, kind: str, why: str) -> bool:
+    def _kill(self, pid: int, kind: FaultKind, why: str) -> bool:
         """Once; a process in the midst of a system call that the disk holds up ends when that returns."""
         life = self._lives.get(pid)
         if life is None or life.killed is not None:
@@ -140,7 +141,7 @@ class Supervision:
 
     # --- what others hear ---
 
-    def _fault(self, name: str, kind: str, count: int, detail: str) -> None:
+    def _fault(self, name: str, kind: FaultKind, count: int, detail: str) -> None:
         if not self._bus.send("recorder", FaultReport(at=time.time(), source=name, kind=kind, count=count, detail=detail)):
             log.error("the recorder takes no messages; not recorded: %s", detail)
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cameras.beat import beat
 from cameras.bus import Bus
+from cameras.fault_kinds import FaultKind
 from cameras.messages import FaultReport, Heartbeat
 from inspection.mes.events import Pending, newest
 from inspection.mes.receiver import Event, Receiver, Stream, Undelivered
@@ -208,5 +209,5 @@ class OutboxProcess:
                 detail = f"receiver {each.name} takes nothing: {each.trouble}; what is recorded waits for it"
                 self._bus.send(
                     "recorder",
-                    FaultReport(at=time.time(), source="outbox", kind="receiver_away", count=1, detail=detail),
+                    FaultReport(at=time.time(), source="outbox", kind=FaultKind.RECEIVER_AWAY, count=1, detail=detail),
                 )

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cameras.fault_kinds import FaultKind
 from inspection.domain import Output
 from inspection.plc.codes import OUTPUT_CODES, ErrorCode
 from inspection.plc.registers import Inputs
 
 _OUTPUTS = {code: output for output, code in OUTPUT_CODES.items()}
+_NOT_CONFIRMED = {Output.ACCEPT: FaultKind.ACCEPT_NOT_CONFIRMED, Output.REJECT: FaultKind.REJECT_NOT_CONFIRMED}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One counted fault. ``error`` is shown to the PLC."""
 
-    kind: str
+    kind: FaultKind
     detail: str
     error: ErrorCode = ErrorCode.NONE
     count: int = 1
@@ -72,21 +74,21 @@ class Confirmations:
         faults = []
         if steps > 1:
             detail = f"the count of confirmations rose by {steps}: those between were overwritten, write one at a time"
-            faults.append(Fault("confirmation_lost", detail, count=steps - 1))
+            faults.append(Fault(FaultKind.CONFIRMATION_LOST, detail, count=steps - 1))
         output = _OUTPUTS.get(inputs.confirmed_output)
         awaited = self._awaited.pop(inputs.confirmed_acquisition, None)
         if output is None:
             faults.append(
-                Fault("confirmation_invalid", f"confirmed output {inputs.confirmed_output} is neither of {OUTPUT_CODES}")
+                Fault(FaultKind.CONFIRMATION_INVALID, f"confirmed output {inputs.confirmed_output} is neither of {OUTPUT_CODES}")
             )
         elif awaited is None:
             detail = f"{output} of acquisition {inputs.confirmed_acquisition}, which is not awaited; the gateway was restarted?"
-            faults.append(Fault("confirmation_unknown", detail))
+            faults.append(Fault(FaultKind.CONFIRMATION_UNKNOWN, detail))
         elif output is Output.ACCEPT and not awaited.accepted:
             detail = f"{awaited} was accepted, and no accept was shown for it: find the part"
-            faults.append(Fault("accept_not_commanded", detail, ErrorCode.ACCEPT_NOT_COMMANDED))
+            faults.append(Fault(FaultKind.ACCEPT_NOT_COMMANDED, detail, ErrorCode.ACCEPT_NOT_COMMANDED))
         elif output is Output.REJECT and awaited.commanded is Output.ACCEPT:
-            faults.append(Fault("accept_not_taken", f"{awaited} was commanded accept, and rejected: not read in time"))
+            faults.append(Fault(FaultKind.ACCEPT_NOT_TAKEN, f"{awaited} was commanded accept, and rejected: not read in time"))
         return faults
 
     def overdue(self, now_ns: int) -> list[Fault]:
@@ -96,5 +98,5 @@ class Confirmations:
         for key in late:
             awaited = self._awaited.pop(key)
             output = awaited.commanded or Output.REJECT
-            faults.append(Fault(f"{output}_not_confirmed", f"{awaited}: no word of the rejector", ErrorCode.NOT_CONFIRMED))
+            faults.append(Fault(_NOT_CONFIRMED[output], f"{awaited}: no word of the rejector", ErrorCode.NOT_CONFIRMED))
         return faults

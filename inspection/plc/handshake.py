@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from cameras.fault_kinds import FaultKind
 from inspection.domain import Output, Verdict, provisional_serial
 from inspection.messages import OutputCommand, PlcMessage, TriggerAck, TriggerRequest
 from inspection.plc.codes import LATE, PLC_WAS_AWAY, REASON_CODES, VERDICT_CODES, Control, ErrorCode, OfflineReason, Status
@@ -123,7 +124,7 @@ class Handshake:
             detail = (
                 f"the PLC's heartbeat did not change for {self._settings.watchdog_ms:g} ms: parts on the conveyor are rejected"
             )
-            self._faults.append(Fault("plc_heartbeat", detail, ErrorCode.PLC_HEARTBEAT))
+            self._faults.append(Fault(FaultKind.PLC_HEARTBEAT, detail, ErrorCode.PLC_HEARTBEAT))
         if inputs.heartbeat == self._heartbeat:
             return
         if self._heartbeat is not None:  # what stands there first may be old
@@ -152,11 +153,11 @@ class Handshake:
         if not ready:
             self._bits.missed = True
             detail = f"trigger for serial {inputs.serial} while Trigger Ready was 0: {self._not_ready(now_ns)}"
-            self._faults.append(Fault("missed_acquisition", detail, ErrorCode.MISSED_ACQUISITION))
+            self._faults.append(Fault(FaultKind.MISSED_ACQUISITION, detail, ErrorCode.MISSED_ACQUISITION))
         elif not inputs.lot or not (inputs.serial or (inputs.serial == "" and self._settings.serial_from_code)):
             self._bits.missed = True
             detail = f"lot {inputs.lot!r}, serial {inputs.serial!r}: write 1 to 64 printable ASCII characters, then trigger"
-            self._faults.append(Fault("invalid_part", detail, ErrorCode.INVALID_PART))
+            self._faults.append(Fault(FaultKind.INVALID_PART, detail, ErrorCode.INVALID_PART))
         else:
             request = TriggerRequest(
                 request_id=self._new_id(),
@@ -221,12 +222,12 @@ class Handshake:
         self._bits.completed = not self._bits.completed
         if passed and not accept:
             detail = f"trigger {command.trigger_id}, serial {result.serial}: its accept came too late, and was not given"
-            self._faults.append(Fault("accept_not_given", detail))
+            self._faults.append(Fault(FaultKind.ACCEPT_NOT_GIVEN, detail))
         dropped = self._results.add(result, buffered, now_ns)
         if dropped is not None:
             self._bits.overrun = True
             detail = f"trigger {dropped.inspection_id}, serial {dropped.serial}: its result was not acknowledged in time"
-            self._faults.append(Fault("results_buffer_overrun", detail, ErrorCode.RESULTS_BUFFER_OVERRUN))
+            self._faults.append(Fault(FaultKind.RESULTS_BUFFER_OVERRUN, detail, ErrorCode.RESULTS_BUFFER_OVERRUN))
         self._count_miss(late or command.verdict is Verdict.NOT_INSPECTED)
 
     def _count_miss(self, miss: bool) -> None:
@@ -234,7 +235,7 @@ class Handshake:
         if self._misses >= self._settings.misses_to_stop and not self._bits.stop:
             self._bits.stop = True
             detail = f"{self._misses} results in a row were late or not inspected: the PLC is asked to stop"
-            self._faults.append(Fault("stop_request", detail, ErrorCode.STOP_REQUEST))
+            self._faults.append(Fault(FaultKind.STOP_REQUEST, detail, ErrorCode.STOP_REQUEST))
 
     # --- what is shown ---
 

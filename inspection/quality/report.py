@@ -408,7 +408,7 @@ def _signal(lot: str | None, start: datetime, name: str, inspected: int, limits:
     words += " and ".join(RULE_WORDS[rule] for rule in limits.rules)
     words += f" (limits {100 * limits.lower:.1f} % to {100 * limits.upper:.1f} %)."
     if limits.z < 0 and Rule.BEYOND_LIMIT in limits.rules:
-        words += " Fewer than usual: look whether defects still show in the pictures."
+        words += " Fewer than usual: look whether defects still show in the images."
     return Signal(lot, start, limits.rules, words)
 
 

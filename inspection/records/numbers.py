@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, func, insert, select
 
+from cameras.fault_kinds import FaultKind
 from inspection.records.tables import faults, inspections, labels, lot_events, triggers
 
-RECORDS_LOST = "records_lost"
 # No line gives out more, and a clock that is wrong errs to the safe side.
 _NUMBERS_PER_S = 1_000
 _AT_LEAST = 1_000_000
@@ -23,7 +23,7 @@ _NUMBERED = (inspections.c.seq, triggers.c.trigger_id, lot_events.c.lot_event_id
 
 def passed_over(connection: Connection) -> int:
     """Numbers up to this one are not given out again; 0 where no records were lost."""
-    newest = select(func.coalesce(func.max(faults.c.fault_id), 0)).where(faults.c.kind == RECORDS_LOST)
+    newest = select(func.coalesce(func.max(faults.c.fault_id), 0)).where(faults.c.kind == FaultKind.RECORDS_LOST)
     return int(connection.execute(newest).scalar_one())
 
 
@@ -45,7 +45,7 @@ def pass_over(connection: Connection, known: int, why: str) -> int:
     number = max(known, highest(connection)) + _AT_LEAST + int(lost_s * _NUMBERS_PER_S)
     detail = f"{why}; numbers go on after {number}, so that none of those that were given out is given out again"
     connection.execute(
-        insert(faults).values(fault_id=number, at=now, source="records", kind=RECORDS_LOST, count=1, detail=detail)
+        insert(faults).values(fault_id=number, at=now, source="records", kind=FaultKind.RECORDS_LOST, count=1, detail=detail)
     )
     if connection.dialect.name == "postgresql":
         # Elsewhere who labels counts from the fault.

@@ -11,12 +11,13 @@ from pathlib import Path
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
+from cameras.fault_kinds import FaultKind
 from inspection.config import Config
 from inspection.errors import NewerRecords, RecordsLost
 from inspection.records.damage import WAY_OUT, damage, file_of, quick_check
 from inspection.records.database import known_revisions, migrate, open_engine, schema_revision
 from inspection.records.noted import HEAD, Noted, note, read_noted
-from inspection.records.numbers import RECORDS_LOST, pass_over, passed_over
+from inspection.records.numbers import pass_over, passed_over
 from inspection.records.sqlite_copy import copy_sqlite
 from inspection.records.tables import inspections, triggers
 
@@ -132,7 +133,7 @@ def _compare_numbers(engine: Engine, noted: Noted) -> None:
         missing = max(noted.inspections - newest, noted.triggers - trigger)
         known = max(noted.inspections, noted.triggers)
         number = pass_over(connection, known, f"the database is older than {HEAD} beside it: {missing} triggers are not in it")
-    log.error("%s: %d triggers are not in the database; numbers go on after %d", RECORDS_LOST, missing, number)
+    log.error("%s: %d triggers are not in the database; numbers go on after %d", FaultKind.RECORDS_LOST, missing, number)
 
 
 def _name(engine: Engine) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
+from cameras.fault_kinds import FaultKind
 from inspection.images import ImageStore
 from inspection.records.tables import faults, images, inspections
 
@@ -14,7 +15,7 @@ _NEWEST = 1_000
 _CLOCK = timedelta(minutes=1)
 
 
-def found_at_start(connection: Connection, store: ImageStore) -> list[tuple[str, str]]:
+def found_at_start(connection: Connection, store: ImageStore) -> list[tuple[FaultKind, str]]:
     """Kind and detail of each fault; one that was recorded before is not told again."""
     found = []
     newest = select(func.coalesce(func.max(inspections.c.seq), 0)).scalar_subquery()
@@ -26,15 +27,15 @@ def found_at_start(connection: Connection, store: ImageStore) -> list[tuple[str,
     lost = list(dict.fromkeys(row.seq for row in rows if not store.holds(row.sha256, row.nbytes)))
     if lost:
         named = ", ".join(map(str, lost[:20])) + (f" and {len(lost) - 20} more" if len(lost) > 20 else "")
-        found.append(("image_lost", f"recorded, but not in the image store: images of inspections {named}"))
+        found.append((FaultKind.IMAGE_LOST, f"recorded, but not in the image store: images of inspections {named}"))
     last_at = connection.execute(select(func.max(inspections.c.recorded_at))).scalar_one()
     now = datetime.now(UTC)
     if last_at is not None and last_at > now + _CLOCK:
         detail = f"the newest record is of {last_at:%F %T} UTC, later than the clock says; set the clock"
-        found.append(("clock_stepped", detail))
+        found.append((FaultKind.CLOCK_STEPPED, detail))
     return [each for each in found if not _told(connection, *each)]
 
 
-def _told(connection: Connection, kind: str, detail: str) -> bool:
+def _told(connection: Connection, kind: FaultKind, detail: str) -> bool:
     last = select(faults.c.detail).where(faults.c.kind == kind).order_by(faults.c.fault_id.desc()).limit(1)
     return connection.execute(last).scalar_one_or_none() == detail

@@ -6,17 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cameras.fault_kinds import FaultKind
 from inspection.web.disk import Disk
 
 RECENT_S = 600.0
 """So long after it, a fault counts as one of now."""
 OUTBOX_BEHIND_S = 300.0
 _FAULTS = {
-    "image_lost": "pictures of parts could not be stored; look at the room on the disk and its health",
-    "image_skipped": "pictures of passed parts were not stored, to keep up; slow the line, or keep fewer of them",
-    "deadline_misses": "verdicts were late or missing in a row; slow the line, or look what else takes the processor",
-    "refused_message": "the records refused what a process reported; report this with the log of the recorder",
-    "clock_stepped": "the clock of this computer was set; times before and after do not fit together: use a time service",
+    FaultKind.IMAGE_LOST: "images of parts could not be stored; look at the room on the disk and its health",
+    FaultKind.IMAGE_SKIPPED: "images of passed parts were not stored, to keep up; slow the line, or keep fewer of them",
+    FaultKind.NO_ROOM: "images of passed parts were not stored, for want of room; make room, or keep them for fewer days",
+    FaultKind.DEADLINE_MISSES: "verdicts were late or missing in a row; slow the line, or look what else takes the processor",
+    FaultKind.REFUSED_MESSAGE: "the records refused what a process reported; report this with the log of the recorder",
+    FaultKind.CLOCK_STEPPED: "the clock of this computer was set; times before and after do not fit together: use a time service",
 }
 
 
@@ -30,6 +32,7 @@ class Degraded(StrEnum):
     CHALLENGER_SUSPENDED = "challenger_suspended"
     IMAGE_LOST = "image_lost"
     IMAGE_SKIPPED = "image_skipped"
+    NO_ROOM = "no_room"
     DEADLINE_MISSES = "deadline_misses"
     REFUSED_MESSAGE = "refused_message"
     CLOCK_STEPPED = "clock_stepped"
@@ -48,8 +51,8 @@ def degradations(
 ) -> Iterator[Degradation]:
     """``counters`` are those of each process that lives; ``recent_faults`` tells how many seconds ago each kind came last."""
     if disk is not None and disk.low:
-        lasts = f"it lasts for {disk.hours_left:.0f} h" if disk.hours_left is not None else "less than a twentieth"
-        detail = f"{disk.free_bytes / 1e9:.1f} GB are free for pictures, {lasts}; make room, or keep fewer pictures"
+        lasts = f", they last for {disk.hours_left:.0f} h" if disk.hours_left is not None else ""
+        detail = f"{disk.free_bytes / 1e9:.1f} GB are free for images{lasts}; make room, or keep them for fewer days"
         yield Degradation(Degraded.DISK_LOW, detail)
     for name, age_s in sorted(counters.get("outbox", {}).items()):
         if name.endswith("_age_s") and age_s > OUTBOX_BEHIND_S:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cameras.fault_kinds import FaultKind
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -46,16 +48,19 @@ METRICS = (
     _counter("faults", "losses and failures, as the page Live and `GET /faults` show them", "source", "kind"),
     _gauge("queue", "what waits: see below", "queue"),
     _counter("messages_refused", "messages that were not sent because their receiver was away for too long", "process"),
-    # The records and the pictures.
+    # The records and the images.
     _counter("commits", "transactions of the recorder that became durable"),
     _counter("failed_commits", "tries to commit that failed, and were repeated"),
     _histogram("commit_seconds", "how long transactions of the recorder took"),
-    _counter("images_stored", "pictures written, by kind: `frame` or `map`", "kind"),
-    _counter("image_bytes", "bytes of the pictures written", "kind"),
-    _gauge("disk_bytes", "size of the disk with the pictures"),
+    _counter("images_stored", "images written, by kind: `frame` or `map`", "kind"),
+    _counter("image_bytes", "bytes of the images written", "kind"),
+    _gauge("disk_bytes", "size of the disk with the images"),
     _gauge("disk_free_bytes", "what is free of it"),
-    _gauge("disk_left_parts", "parts whose pictures it has room for, as large as those of the newest parts"),
-    _gauge("disk_left_seconds", "how long it lasts at the pace of the newest parts"),
+    _gauge("disk_left_parts", "parts whose images it has room for, as large as those of the newest parts"),
+    _gauge(
+        "disk_left_seconds",
+        "until images of parts that did not pass have taken all that retention leaves them, at the pace of the newest parts",
+    ),
     _gauge("database_bytes", "size of the SQLite files: `main` and `wal`", "file"),
     # Cameras.
     _counter("camera_frames", "frames that the inspector was given", "camera"),
@@ -102,7 +107,7 @@ QUEUES = {
     "line": "triggers whose row is not known to be durable",
     "inspector": "tickets and frames that wait for each other, or to be judged",
     "recorder": "triggers without an inspection",
-    "images": "inspections whose pictures wait to be stored",
+    "images": "inspections whose images wait to be stored",
     "plc": "parts that the PLC process waits for",
 }
 HEARTBEATS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
@@ -159,6 +164,7 @@ TOLD_OTHERWISE = {
     # By verdict, reason and kind of fault.
     ("inspector", "inspected"),
     ("inspector", "late"),
+    ("inspector", "unfit_images"),
     ("inspector", "extra_frames"),
     ("inspector", "errors"),
     ("recorder", "rows"),
@@ -166,6 +172,10 @@ TOLD_OTHERWISE = {
     ("plc", "faults"),
     # Of the handshake alone: how often registers were written.
     ("plc", "writes"),
+    # As starts, kinds of fault and memory of each process.
+    ("supervisor", "restarts"),
+    ("supervisor", "hung"),
+    ("supervisor", "over_memory"),
     # As degraded states.
     ("inspector", "models_refused"),
     ("inspector", "challengers_refused"),
@@ -173,21 +183,30 @@ TOLD_OTHERWISE = {
 }
 """Counters that other metrics hold already."""
 KNOWN_FAULTS = {
-    "camera_lost": "camera",
-    "frame_lost": "camera",
-    "frame_corrupt": "camera",
-    "trigger_missed": "camera",
-    "ring_full": "camera",
-    "desync": "line",
-    "deadline_misses": "line",
-    "accept_not_given": "line",
-    "extra_frame": "inspector",
-    "model_refused": "inspector",
-    "challenger_suspended": "inspector",
-    "image_lost": "recorder",
-    "image_skipped": "recorder",
-    "refused_message": "recorder",
-    "clock_stepped": "recorder",
-    "receiver_away": "outbox",
+    FaultKind.CAMERA_LOST: "camera",
+    FaultKind.FRAME_LOST: "camera",
+    FaultKind.FRAME_CORRUPT: "camera",
+    FaultKind.TRIGGER_MISSED: "camera",
+    FaultKind.RING_FULL: "camera",
+    FaultKind.ACCEPT_LATE: "camera",
+    FaultKind.DESYNC: "line",
+    FaultKind.DEADLINE_MISSES: "line",
+    FaultKind.ACCEPT_NOT_GIVEN: "line",
+    FaultKind.EXTRA_FRAME: "inspector",
+    FaultKind.OPTICS: "inspector",
+    FaultKind.OPTICS_DRIFT: "inspector",
+    FaultKind.MODEL_REFUSED: "inspector",
+    FaultKind.CHALLENGER_REFUSED: "inspector",
+    FaultKind.CHALLENGER_SUSPENDED: "inspector",
+    FaultKind.IMAGE_LOST: "recorder",
+    FaultKind.IMAGE_SKIPPED: "recorder",
+    FaultKind.NO_ROOM: "recorder",
+    FaultKind.REFUSED_MESSAGE: "recorder",
+    FaultKind.CLOCK_STEPPED: "recorder",
+    FaultKind.RECEIVER_AWAY: "outbox",
+    FaultKind.ACCEPT_NOT_COMMANDED: "plc",
+    FaultKind.ACCEPT_NOT_TAKEN: "plc",
+    FaultKind.REJECT_NOT_CONFIRMED: "plc",
+    FaultKind.STOP_REQUEST: "plc",
 }
 """Faults that are 0 until they come, with the process that reports them: an alert on the first could not see it else."""

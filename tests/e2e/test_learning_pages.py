@@ -363,7 +363,7 @@ def test_the_only_model_of_a_product_is_looked_at_alone(visit: PageVisit, learni
     visit.open(f"/models/{only.name}")
     page = visit.page
     expect(page.locator("model-comparison")).to_contain_text("There is no other model of this product")
-    expect(page.locator("model-comparison")).to_contain_text("No part of this product has a stored picture yet")
+    expect(page.locator("model-comparison")).to_contain_text("No part of this product has a stored image yet")
     expect(page.locator(".model-facts")).to_contain_text("No gate has been done yet")
     with learning.engine.begin() as connection:
         count = GOOD + DEFECTIVE + PASSES

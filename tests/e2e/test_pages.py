@@ -191,7 +191,7 @@ def test_a_fast_line_shows_the_newest_part_and_makes_few_pictures(visit: PageVis
             station.part("fast", f"F-{batch}-{number}")
         station.seeder.connection.commit()
         expect(page.locator(".last .serial")).to_have_text(f"F-{batch}-49")
-        expect(page.locator(".strip")).to_contain_text("without pictures")
+        expect(page.locator(".strip")).to_contain_text("without images")
         pictures = [url for url in visit.requests[before:] if "/image" in url]
         # The big one, twice if the page was just reading, and none for the tiles.
         assert 1 <= len(pictures) <= 2
@@ -223,11 +223,11 @@ def test_what_is_not_as_it_should_be_is_said_on_a_station_that_inspects(visit: P
     expect(visit.page.get_by_text("Ready", exact=True)).to_be_visible()
     station.beat(image_lost=3.0)
     expect(degraded).to_contain_text("Ready, but")
-    expect(degraded).to_contain_text("pictures of parts could not be stored")
+    expect(degraded).to_contain_text("images of parts could not be stored")
     expect(visit.page.locator(".not-ready")).to_have_count(0)
     look(visit.page, "live-degraded", whole=True)
     station.beat()
-    expect(degraded).not_to_contain_text("pictures of parts could not be stored")
+    expect(degraded).not_to_contain_text("images of parts could not be stored")
 
 
 def test_from_the_lots_down_to_a_part(visit: PageVisit, station: Station) -> None:

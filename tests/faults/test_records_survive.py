@@ -25,10 +25,10 @@ import pytest
 from running_station import RunningStation
 from sqlalchemy import select
 
+from cameras.fault_kinds import FaultKind
 from inspection.cell import Cell
 from inspection.domain import Output
 from inspection.records.database import open_engine
-from inspection.records.numbers import RECORDS_LOST
 from inspection.records.tables import faults
 
 PARTS, RATE = 200, 20
@@ -114,7 +114,7 @@ def test_a_station_goes_on_from_its_backup(station: RunningStation, tmp_path: Pa
             if outcome.lot == "L1" and outcome.serial in of_backup and outcome.output is Output.ACCEPT:
                 assert of_backup[outcome.serial]["verdict"] == "pass"
         assert station.summary("L1").balanced
-        assert any("restored from the backup" in detail for detail in recorded_faults(station, RECORDS_LOST))
+        assert any("restored from the backup" in detail for detail in recorded_faults(station, FaultKind.RECORDS_LOST))
         station.open_lot("L3")
         station.convey(station.parts("L3", range(10_000, 10_100)), RATE)
         station.check_invariants("L3")
@@ -137,7 +137,7 @@ def break_while_it_runs(station: RunningStation, damage: Callable[[RunningStatio
         damage(station)
         if damage is LOSSES["log deleted"]:
             # The recorder begins anew with what the database has without its log, and records that something is missing.
-            station.wait_until(lambda: recorded_faults(station, RECORDS_LOST) != [], 60, "the loss to be recorded")
+            station.wait_until(lambda: recorded_faults(station, FaultKind.RECORDS_LOST) != [], 60, "the loss to be recorded")
             count = sum(each.output is Output.ACCEPT for each in outcomes)
             station.wait_until(
                 lambda: sum(each.output is Output.ACCEPT for each in outcomes) > count + 20, 60, "the line to go on by itself"

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import func, insert, select, text
 from typer.testing import CliRunner
 
+from cameras.fault_kinds import FaultKind
 from inspection import config as configuration
 from inspection.backup import making, postgresql
 from inspection.backup.making import make_backup
@@ -35,7 +36,7 @@ from inspection.processes import only_one
 from inspection.records.audit import HEAD, Trace, append, note_head, verify
 from inspection.records.database import open_engine, open_records
 from inspection.records.labels import add_label
-from inspection.records.numbers import RECORDS_LOST, passed_over
+from inspection.records.numbers import passed_over
 from inspection.records.queries import changes_after, get_inspection, latest_faults
 from inspection.records.tables import inspections, lot_events, sessions
 from inspection.records.users import create_user, list_users
@@ -156,7 +157,7 @@ def test_what_was_backed_up_is_there_after_everything_was_lost(
         assert [user.user for user in list_users(connection)] == ["ada"]
         found = verify(connection, config.data_dir / HEAD)
         assert (found.problem, found.entries) == (None, 2), "with an entry about the restoration"
-        [lost] = [fault for fault in latest_faults(connection, 10) if fault.kind == RECORDS_LOST]
+        [lost] = [fault for fault in latest_faults(connection, 10) if fault.kind == FaultKind.RECORDS_LOST]
         assert "restored from the backup of" in lost.detail
     assert counted(config, sessions) == 0, "who was logged in then might have been logged out since"
     assert Positions(positions_path(config.outbox_dir, "mes")).numbers[Stream.INSPECTIONS] == 4

@@ -16,6 +16,7 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from cameras.bus import Bus
+from cameras.fault_kinds import FaultKind
 from cameras.messages import Heartbeat
 from inspection.commands import HoldLot, OpenLot, Refused
 from inspection.config import CameraConfig, Config, ProductConfig, StationConfig
@@ -26,7 +27,7 @@ from inspection.messages import Recorded, RecorderMessage
 from inspection.records.damage import damage, quick_check
 from inspection.records.database import open_engine, open_records, read_records
 from inspection.records.noted import HEAD, Noted, note, read_noted
-from inspection.records.numbers import RECORDS_LOST, passed_over
+from inspection.records.numbers import passed_over
 from inspection.records.preparing import note_damage, prepare
 from inspection.records.tables import faults, inspections, lots
 from inspection.rings import Rings
@@ -188,7 +189,7 @@ def test_an_older_database_is_gone_on_with_and_no_number_comes_twice(config: Con
     starts(config)
     starts(config)
     with open_records(config) as engine, engine.begin() as connection:
-        [lost] = connection.execute(select(faults).where(faults.c.kind == RECORDS_LOST)).all()
+        [lost] = connection.execute(select(faults).where(faults.c.kind == FaultKind.RECORDS_LOST)).all()
         assert "4801 triggers are not in it" in lost.detail
         ledger = Ledger(connection)
         assert ledger.seq == ledger.last_trigger_id == passed_over(connection) > 1_005_001

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
+from cameras.fault_kinds import FaultKind
 from cameras.messages import FaultReport, FrameRef
 from inspection.domain import Image, ImageKind, Output, Reason, Verdict
 from inspection.ledger import Effects, Ledger
@@ -322,7 +323,7 @@ def test_a_failed_commit_can_be_applied_again(engine: Engine, ledger: Ledger) ->
 
 
 def test_a_flood_of_faults_is_a_few_rows(engine: Engine, ledger: Ledger) -> None:
-    reports = [FaultReport(at=1.0, source="line", kind="desync", count=1, detail=str(number)) for number in range(500)]
+    reports = [FaultReport(at=1.0, source="line", kind=FaultKind.DESYNC, count=1, detail=str(number)) for number in range(500)]
     with engine.begin() as connection:
         ledger.faults(connection, reports)
         assert connection.execute(select(faults.c.count, faults.c.detail)).all() == [(500, "499")]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from recorder_peers import HEIGHT, WIDTH, RecorderPeers, recorder_peers
 
+from cameras.fault_kinds import FaultKind
 from cameras.messages import FaultReport
 from inspection.commands import Done, OpenLot, Refused
 from inspection.domain import Reason, Verdict
@@ -90,7 +91,9 @@ def test_a_refused_verdict_that_came_before_its_ticket_does_not_stop_the_numberi
         early = peers.ticket(send=False)
         peers.judge(early, PIXELS, frame_id=UNSTORABLE)
         # From the same sender, so that it is there when this is.
-        peers.inspector.send("recorder", FaultReport(at=time.time(), source="inspector", kind="error", count=1, detail="-"))
+        peers.inspector.send(
+            "recorder", FaultReport(at=time.time(), source="inspector", kind=FaultKind.DETECTOR_ERROR, count=1, detail="-")
+        )
         peers.until(lambda: peers.count(faults) == 1)
         peers.line.send("recorder", early)
         following = peers.ticket()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cameras.fault_kinds import FaultKind
 from inspection.soak.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
@@ -30,3 +31,7 @@ def test_every_row_names_a_test() -> None:
 def test_every_fault_of_the_catalogue_has_its_row() -> None:
     named = set(re.findall(r"\*\*(.+?)\*\*", "\n".join(ROWS)))
     assert named == {fault.name for fault in CATALOGUE}
+
+
+def test_every_kind_of_fault_in_the_records_has_its_row() -> None:
+    assert [kind.value for kind in FaultKind if f"`{kind}`" not in "\n".join(ROWS)] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cameras.fault_kinds import FaultKind
 from inspection.domain import Output, Reason, Verdict
 from inspection.web.pages import markup, words
 
@@ -12,15 +13,18 @@ def test_every_code_of_the_domain_has_words() -> None:
     assert set(words.REASONS) == set(Reason)
     assert set(words.VERDICTS) == set(Verdict)
     assert set(words.OUTPUTS) == {*Output, None}
+    assert set(words.FAULTS) == set(words.ADVICE) == set(FaultKind)
 
 
 def test_a_proposed_class_is_shown_as_a_likeness() -> None:
     assert words.looks_like("dent") == "Looks like: dent"
 
 
-def test_a_fault_without_words_is_shown_by_its_kind() -> None:
+def test_a_fault_of_another_version_is_shown_by_its_kind() -> None:
     assert words.fault_words("camera_lost") == "Camera lost"
+    assert words.advice("clock_stepped").startswith("Let a time service keep the clock")
     assert words.fault_words("disk_nearly_full") == "Disk nearly full"
+    assert words.advice("disk_nearly_full").startswith("Look into the log")
 
 
 @pytest.mark.parametrize(("part", "whole", "shown"), [(0, 0, "–"), (0, 7, "0.0"), (7, 7, "100.0"), (99_999, 100_000, "99.9")])

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cameras.fault_kinds import FaultKind
 from cameras.messages import FaultReport
 from inspection.domain import Reason, Verdict
 from inspection.ledger import Effects, Made, Row
@@ -73,7 +74,7 @@ def test_products_without_number_do_not_fill_the_memory() -> None:
 
 def test_faults_are_counted_as_often_as_they_were_reported() -> None:
     tally = Tally()
-    report = FaultReport(at=0.0, source="camera@top", kind="frame_lost", count=3, detail="")
+    report = FaultReport(at=0.0, source="camera@top", kind=FaultKind.FRAME_LOST, count=3, detail="")
     tally.reported([report, report])
     assert tally.as_dict()["faults"] == [["camera@top", "frame_lost", 6]]
     assert 0 <= tally.as_dict()["recent_faults"]["frame_lost"] < 60

@@ -129,7 +129,7 @@ export class ModelComparison extends HTMLElement {
     const parts = this.data.parts.length;
     return element("div", { class: "panel" }, element("p", {}, parts
       ? `This model has not scored the ${parts} stored images of the product yet. The trainer does that after it has gated the model: press “Gate again”.`
-      : "No part of this product has a stored picture yet. Run the line, label parts on the review page, or add golden images; then gate the model again."));
+      : "No part of this product has a stored image yet. Run the line, label parts on the review page, or add golden images; then gate the model again."));
   }
 
   thresholdPanel() {
@@ -282,7 +282,7 @@ export class ModelComparison extends HTMLElement {
       element("td", {}, badge(before), this.data.other ? element("span", { class: "score-of" }, figure(part.other_score)) : null),
       element("td", {}, badge(now), element("span", { class: "score-of" }, figure(part.score)))));
     const table = element("div", { class: "panel table" }, element("table", {},
-      element("thead", {}, element("tr", {}, ["Picture", "Part", "Label", this.data.other ? "Other model" : "Own thresholds", this.moved ? "This model, moved" : "This model"].map((text) => element("th", {}, text)))), element("tbody", {}, rows)));
+      element("thead", {}, element("tr", {}, ["Image", "Part", "Label", this.data.other ? "Other model" : "Own thresholds", this.moved ? "This model, moved" : "This model"].map((text) => element("th", {}, text)))), element("tbody", {}, rows)));
     this.parts.replaceChildren(element("div", { class: "title results" }, element("h2", {}, this.filter === "wrong" ? "Parts that are judged wrong, by their labels" : `Parts that change verdict against ${against}`, element("span", { class: "count" }, ` ${found.length}`)), filters),
       found.length ? table : element("div", { class: "panel" }, element("p", {}, this.filter === "wrong" ? "No labelled part is judged wrong." : this.data.other || this.moved ? "No part changes its verdict." : "Move a threshold to see which parts change their verdict.")),
       found.length > shown.length ? element("p", {}, element("button", { class: "tool", type: "button", onclick: () => this.showParts(true) }, `Show all ${found.length}`)) : "");

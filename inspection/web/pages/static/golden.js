@@ -183,7 +183,7 @@ customElements.define("golden-challenge", class extends HTMLElement {
         element("span", { class: "muted grow" }, source),
         element("button", { type: "button", class: "tool", onclick: () => this.add() }, "Add part")),
       parts.length ? element("div", { class: "panel table" }, element("table", {},
-        element("thead", {}, element("tr", {}, ...["Picture", "Serial", "It is", "Expected", "Got"].map((name) => element("th", {}, name)),
+        element("thead", {}, element("tr", {}, ...["Image", "Serial", "It is", "Expected", "Got"].map((name) => element("th", {}, name)),
           element("th", { class: "n" }, "Score"), element("th", { class: "n" }, "Attempt"), element("th", {}, "Right?"), element("th", {}, element("span", { class: "unseen" }, "Remove")))),
         element("tbody", {}, ...rows))) :
         element("div", { class: "panel" }, element("p", {}, "No golden part is kept for this product. Put real parts of known truth beside the line, at least one good and one defective, and add their serials here.")));

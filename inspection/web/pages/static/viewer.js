@@ -49,7 +49,7 @@ export class PartViewer extends HTMLElement {
     this.machine = shape("svg", { class: "regions machine", "aria-hidden": "true" });
     this.drawn = shape("svg", { class: "drawn", "aria-hidden": "true" });
     this.stage = element("div", { class: "stage" }, this.layers, this.machine, this.drawn);
-    this.missing = element("p", { class: "no-picture", hidden: true }, "No picture is stored for this part");
+    this.missing = element("p", { class: "no-picture", hidden: true }, "No image is stored for this part");
     this.readout = element("output", { class: "readout", "aria-live": "off" });
     this.append(this.stage, this.missing, this.readout);
     if (!this.hasAttribute("tabindex")) this.tabIndex = 0;
