@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from inspection.challenges import Asked, standing
 from inspection.config import ProductConfig
 from inspection.domain import Challenge, Deployment
+from inspection.lookups import Pause
 from inspection.records.challenges import finished_challenge, running_challenge
 from inspection.records.deployments import model_in_service
 
@@ -39,12 +40,13 @@ class _Evidence:
 class ChallengeLock:
     """For one station; products whose recipes ask for no challenge cost nothing."""
 
-    def __init__(self, engine: Engine, station: str, products: Iterable[ProductConfig]) -> None:
+    def __init__(self, engine: Engine, station: str, products: Iterable[ProductConfig], pause: Pause) -> None:
         self._engine = engine
         self._station = station
         self._asked = asked_of(products)
         self._evidence: dict[str, _Evidence] = {}
         self._read_at: dict[str, float] = {}
+        self._pause = pause
 
     def is_due(self, lot: str, product: str) -> bool:
         """Must a part of this lot wait for a challenge? While the records cannot be read, what they said last holds; if they
@@ -54,7 +56,8 @@ class ChallengeLock:
             return False
         if time.monotonic() - self._read_at.get(product, float("-inf")) <= REMEMBER_S and not self._decide(lot, product):
             return False
-        self._read(product)
+        if not self._pause.lasts():
+            self._read(product)
         return self._decide(lot, product)
 
     def _decide(self, lot: str, product: str) -> bool:
@@ -77,6 +80,7 @@ class ChallengeLock:
                     in_service=model_in_service(connection, self._station, product),
                 )
         except SQLAlchemyError as error:
+            self._pause.begin()
             log.error("the challenges of %s cannot be read: %s", product, error)
 
 

@@ -45,6 +45,10 @@ class BadCursor(StationError):
     """The cursor was not issued by this station; start again without one."""
 
 
+class CommitInDoubt(StationError):
+    """The database contradicts what the recorder remembers of it; one that starts anew reads what is recorded."""
+
+
 class RecordsLost(StationError):
     """The database is damaged, gone, or not the one that this station had. Nothing can be recorded, so nothing is accepted."""
 

@@ -16,15 +16,15 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from cameras.fault_kinds import FaultKind
 from cameras.messages import FaultReport
 from inspection.images import ImageStore
 from inspection.records.database import WAL_BYTES, Wal
+from inspection.records.numbers import newest_recorded_at
 from inspection.records.retention import deletable, images_of, kept_after, read_totals, referred_to
-from inspection.records.tables import inspections
 from inspection.reserve import Reserve
 from inspection.retention import Chosen, Deletion, DoubtfulClock, Room, due_by_age, due_for_room
 
@@ -59,11 +59,13 @@ class _Walk:
 
 
 class Housekeeper:
-    """``proposed`` and ``faults`` are emptied by the recorder, which answers each proposal with ``recorded``."""
+    """``proposed`` and ``faults`` are emptied by the recorder, which answers each proposal with ``recorded``. ``rows_wait``: the
+    recorder cannot write; files without a row may be those of rows that wait."""
 
     def __init__(self, records: Engine, images: ImageStore, room: Room, reserve: Reserve, wal: Wal | None) -> None:
         self.reserve = reserve
         self.deleted = 0
+        self.rows_wait = False
         self.proposed: deque[Deletion] = deque()
         self.faults: deque[FaultReport] = deque()
         self._records = records
@@ -112,8 +114,9 @@ class Housekeeper:
     def _step(self) -> float:
         """Do one small thing; how long to wait before the next."""
         while not self._marked.empty():
-            self._remove(self._marked.get())
+            # Files whose removal fails have no row any more, and the sweep finds them.
             self._waiting = False
+            self._remove(self._marked.get())
         if self._wal is not None:
             self._cut_back(self._wal)
         if self._waiting:
@@ -121,7 +124,7 @@ class Housekeeper:
         with self._records.connect() as connection:
             self._count(connection)
             busy = self._choose(connection)
-            if time.monotonic() >= self._sweep_at:
+            if time.monotonic() >= self._sweep_at and not self.rows_wait:
                 self._sweep(connection)
         self.reserve.fill()
         return _NEXT_S if busy else _IDLE_S
@@ -167,6 +170,7 @@ class Housekeeper:
 
     def _propose(self, connection: Connection, chosen: Chosen) -> bool:
         found = []
+        self._looked = {}
         for deletion in chosen.deletions:
             seqs = deletable(connection, deletion.seqs)
             if seqs:
@@ -180,9 +184,7 @@ class Housekeeper:
 
     def _now(self, connection: Connection) -> datetime:
         if self._clock is None:
-            last = select(func.max(inspections.c.seq)).scalar_subquery()
-            newest = select(inspections.c.recorded_at).where(inspections.c.seq == last)
-            self._clock = DoubtfulClock(connection.execute(newest).scalar_one_or_none())
+            self._clock = DoubtfulClock(newest_recorded_at(connection))
         return self._clock.now()
 
     def _remove(self, hashes: list[str]) -> None:

@@ -38,18 +38,21 @@ class Lane:
 
     def busy(self, now_ns: int) -> bool:
         """A camera that cannot prove which edge a frame belongs to gets the next one when the former can come no more."""
-        if self.exact:
-            return False
-        self.edges = {edge: until_ns for edge, until_ns in self.edges.items() if now_ns < until_ns}
-        return bool(self.edges)
+        self._forget_edges(now_ns)
+        return not self.exact and bool(self.edges)
 
-    def expose(self, until_ns: int) -> tuple[int, int]:
+    def expose(self, now_ns: int, until_ns: int) -> tuple[int, int]:
         """(epoch, trigger count) of the exposure that is allowed now."""
         assert self.epoch is not None
+        self._forget_edges(now_ns)
         count = self.next_count
         self.next_count += 1
         self.edges[self.epoch, count] = until_ns
         return self.epoch, count
+
+    def _forget_edges(self, now_ns: int) -> None:
+        """Those of parts that were not judged: they can come no more."""
+        self.edges = {edge: until_ns for edge, until_ns in self.edges.items() if now_ns < until_ns}
 
     def edge_came(self, epoch: int, count: int) -> None:
         """A frame was judged as this exposure. A lost frame proves nothing: it may have been noise, and the edge is to come."""

@@ -62,6 +62,7 @@ class Effects:
 
     ``deleted``: the SHA-256 of images whose files may go. ``late`` are verdicts that came late, with the ticket or trigger of
     their part; ``unmatched`` counts those of challengers that came before the ticket, or on a frame that nobody asked for.
+    ``gap``: a ticket came whose predecessors did not.
     """
 
     recorded: list[Row] = field(default_factory=list)
@@ -71,12 +72,14 @@ class Effects:
     deleted: list[str] = field(default_factory=list)
     late: list[tuple[Any, Inspected]] = field(default_factory=list)
     unmatched: int = 0
+    gap: bool = False
 
 
 class Ledger:
     """The recorder's memory of open triggers, and the writing of rows."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, decided: int = 0) -> None:
+        """Triggers up to ``decided`` are known to have their inspection; looking through all takes minutes after a year."""
         lost = passed_over(connection)
         self.seq = max(lost, connection.execute(select(func.coalesce(func.max(inspections.c.seq), 0))).scalar_one())
         self._fault_id = connection.execute(select(func.coalesce(func.max(faults.c.fault_id), 0))).scalar_one()
@@ -90,7 +93,8 @@ class Ledger:
         self._new_inspections: list[dict[str, Any]] = []
         self._named: dict[int, str] = {}
         undecided = select(triggers.c.trigger_id).where(
-            ~select(inspections.c.seq).where(inspections.c.trigger_id == triggers.c.trigger_id).exists()
+            triggers.c.trigger_id > decided,
+            ~select(inspections.c.seq).where(inspections.c.trigger_id == triggers.c.trigger_id).exists(),
         )
         # Their tickets come again from the line, or the next line process closes them.
         self._open = dict.fromkeys(connection.execute(undecided).scalars())
@@ -99,17 +103,23 @@ class Ledger:
     def open_triggers(self) -> int:
         return len(self._open)
 
+    @property
+    def decided(self) -> int:
+        """Every trigger up to this one has its inspection."""
+        return min(self._open, default=self.last_trigger_id + 1) - 1
+
     # --- messages ---
 
     def ticket(self, connection: Connection, ticket: Ticket, effects: Effects) -> None:
         """A trigger becomes a row; the same ticket again changes nothing.
 
-        A ticket that skips numbers is left aside: those before it were lost with a former recorder, and the line sends them all
-        again, in order.
+        A ticket that skips numbers is left aside: those before it were lost, with a former recorder or because this one took no
+        messages for long, and the line sends them all again, in order.
         """
         if ticket.line_epoch < self._line_epoch:
             return  # sent by a line process that is dead; its trigger number is the present one's to give
         if ticket.trigger_id > self.last_trigger_id + 1:
+            effects.gap = True
             return
         if ticket.trigger_id == self.last_trigger_id + 1:
             self._add_trigger(ticket)

@@ -135,7 +135,7 @@ class LineProcess:
             case RecorderState():
                 self._start(message)
             case RecorderStarted():
-                self._say_all_again()
+                self._say_all_again(message)
             case InspectorStarted():
                 self._send_tickets("inspector")
 
@@ -162,7 +162,7 @@ class LineProcess:
         recipe = self._config.product(product) if product else None
         refusal = self._refusal(request, lot, recipe, now_ns)
         expose_until_ns = now_ns + self._window_ns
-        exposure = None if refusal else self._lanes[request.camera].expose(expose_until_ns)
+        exposure = None if refusal else self._lanes[request.camera].expose(now_ns, expose_until_ns)
         deadline_ms = recipe.deadline_ms if recipe else self._config.products[0].deadline_ms
         ticket = state.ticket(request, exposure, product, deadline_ms, now_ns, expose_until_ns)
         opened = Open(ticket, request.reply_to)
@@ -337,8 +337,17 @@ class LineProcess:
         while self._waiting:
             self._request(self._waiting.popleft())
 
-    def _say_all_again(self) -> None:
+    def _say_all_again(self, recorder: RecorderStarted) -> None:
         """The recorder is new: what it had not committed is gone."""
+        given = self._state.last_trigger_id
+        if given is not None and recorder.last_trigger_id > given:
+            log.error(
+                "numbers up to %d are passed over, and the last one here is %d",
+                recorder.last_trigger_id,
+                given,
+            )
+            self.running = False
+            return
         self._send_tickets("recorder")
         for opened in self._state.open.values():
             opened.repeats = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from inspection.errors import Unavailable
 from inspection.records.tables import inspections, lots, triggers
 
 log = logging.getLogger(__name__)
+
+_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,31 @@ class Lookups:
     challenge_due: Callable[[str, str], bool]
 
 
-def lookups(engine: Engine, challenge_due: Callable[[str, str], bool]) -> Lookups:
+class Pause:
+    """A database that is out of reach costs each try seconds, in which the line does nothing else: not for every part."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def begin(self) -> None:
+        self._until = time.monotonic() + _PAUSE_S
+
+    def lasts(self) -> bool:
+        return time.monotonic() < self._until
+
+
+def lookups(engine: Engine, challenge_due: Callable[[str, str], bool], pause: Pause) -> Lookups:
     """What the line reads: lots and requests. While the database cannot be read, lots are answered from memory."""
     remembered: dict[str, tuple[LotState, str]] = {}
 
     def lot(name: str) -> tuple[LotState, str] | None:
+        if pause.lasts():
+            return remembered.get(name)
         try:
             with engine.connect() as connection:
                 row = connection.execute(select(lots.c.state, lots.c.product).where(lots.c.lot == name)).one_or_none()
         except SQLAlchemyError as error:
+            pause.begin()
             log.error("the lot %s cannot be read: %s", name, error)
             return remembered.get(name)
         if row is None:
@@ -62,10 +81,13 @@ def lookups(engine: Engine, challenge_due: Callable[[str, str], bool]) -> Lookup
             .outerjoin(inspections, inspections.c.trigger_id == triggers.c.trigger_id)
             .where(triggers.c.request_id == request_id)
         )
+        if pause.lasts():
+            raise Unavailable("the records could not be read a moment ago")
         try:
             with engine.connect() as connection:
                 row = connection.execute(statement).one_or_none()
         except SQLAlchemyError as error:
+            pause.begin()
             raise Unavailable(f"the records cannot be read: {error}") from error
         if row is None:
             return None

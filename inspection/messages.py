@@ -128,9 +128,14 @@ class RecorderState(Message, frozen=True):
 
 
 class RecorderStarted(Message, frozen=True):
-    """A new recorder process: the line sends again whatever it has not seen recorded."""
+    """A new recorder process, or one that missed messages: the line sends again whatever it has not seen recorded.
+
+    Numbers up to ``last_trigger_id`` are not given out again. A line whose own are below it ends, and the next one asks where
+    they go on: records were lost, and numbers passed over.
+    """
 
     at: float
+    last_trigger_id: int
 
 
 class InspectorStarted(Message, frozen=True):

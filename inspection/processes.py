@@ -26,7 +26,7 @@ from inspection.challenge_lock import ChallengeLock, asked_of
 from inspection.config import IN_FORCE, Config, HttpReceiverConfig, MqttReceiverConfig, in_force, prepare_directories, read
 from inspection.errors import ConfigError, NewerRecords, RecordsLost
 from inspection.line import LineProcess
-from inspection.lookups import lookups
+from inspection.lookups import Pause, lookups
 from inspection.memory import expendable
 from inspection.mes.receiver import Receiver
 from inspection.messages import CellMessage, InspectorMessage, LineMessage, PlcMessage, RecorderMessage
@@ -34,6 +34,7 @@ from inspection.records.database import open_engine, wal_of
 from inspection.records.tables import deployments, models, shadows
 from inspection.rings import Rings
 from inspection.scheduling import schedule
+from inspection.status import is_recording
 from inspection.vitals import enter, started
 from inspection.watchdog import START_S
 
@@ -182,8 +183,9 @@ def _run_recorder(config: Config) -> None:
 def _run_line(config: Config) -> None:
     engine = _reader(config)
     bus = Bus(config.run_dir, "line", LineMessage)
-    lock = ChallengeLock(engine, config.station.name, config.products)
-    process = LineProcess(config, bus, lookups(engine, lock.is_due))
+    pause = Pause()
+    lock = ChallengeLock(engine, config.station.name, config.products, pause)
+    process = LineProcess(config, bus, lookups(engine, lock.is_due, pause))
     _until_stopped(process, bus, process.finish)
 
 
@@ -245,7 +247,7 @@ def _run_outbox(config: Config) -> None:
             each.name,
             _receiver(each, config),
             engine,
-            Pending(config.station.name),
+            Pending(config.station.name, partial(is_recording, config.status_path)),
             Positions(positions_path(config.outbox_dir, each.name)),
         )
         for each in config.receivers

@@ -27,7 +27,7 @@ from cameras.ring import SlotState
 from inspection.clock import ClockWatch
 from inspection.commands import Command, Refused, execute
 from inspection.domain import Image
-from inspection.errors import RecordsLost
+from inspection.errors import CommitInDoubt, RecordsLost
 from inspection.housekeeping import Housekeeper
 from inspection.ledger import Effects, Ledger, recorded_messages
 from inspection.logs import about
@@ -42,7 +42,7 @@ from inspection.messages import (
     Ticket,
 )
 from inspection.records.damage import WAY_OUT, OpenFiles, damage, file_of
-from inspection.records.noted import Noted, note
+from inspection.records.noted import Noted, note, read_noted
 from inspection.records.retention import mark_deleted
 from inspection.records.shadows import shadow_inspected
 from inspection.records.starting_check import found_at_start
@@ -60,6 +60,8 @@ T = TypeVar("T")
 _IDLE_S = 0.05
 _STATUS_S = 1.0
 _RETRY_S = 0.2
+# The line has thousands of open triggers at most, and says them all in this time.
+_ASK_S = 1.0
 # At the end: the inbox is empty if nothing came for so long, and is not waited for longer.
 _LAST_S, _LAST_MOST_S = 0.1, 2.0
 # Images that may have waited for a recorder that was killed: as many as all rings together hold.
@@ -113,9 +115,10 @@ class RecorderProcess:
         self._noted = Noted()
         self._processes: dict[str, dict[str, Any]] = {}
         self._status_at = 0.0
+        self._asked_at = float("-inf")
         try:
             with engine.begin() as connection:
-                self._ledger = Ledger(connection)
+                self._ledger = Ledger(connection, (read_noted(data_dir) or Noted()).decided)
                 storer.faults.extend(_fault(kind, detail) for kind, detail in found_at_start(connection, storer.images))
                 self._report_unstored(connection)
         except SQLAlchemyError as error:
@@ -134,8 +137,8 @@ class RecorderProcess:
 
     def run(self) -> None:
         """RecordsLost when nothing can be recorded any more; what was not announced by then never will be."""
-        orphans = Orphans(self._rings, SlotState.STORING)
-        self._bus.send("line", RecorderStarted(at=time.time()))
+        orphans = Orphans(self._rings, SlotState.STORING, self._storer.waiting_frames)
+        self._bus.send("line", RecorderStarted(at=time.time(), last_trigger_id=self._ledger.last_trigger_id))
         try:
             while self.running:
                 # A storer that is stuck holds every frame, and the station with them.
@@ -204,6 +207,8 @@ class RecorderProcess:
                 self._commit(_Work(faults=[_fault(FaultKind.REFUSED_MESSAGE, f"{work}: {error}")]))
             except _REFUSALS as other:
                 raise RecordsLost(f"the database refuses whatever comes: {other}; {WAY_OUT}") from other
+            if work.deletions:
+                self._housekeeper.recorded([])
             for message in work.messages:
                 verdict = message if isinstance(message, Inspected) else None
                 if isinstance(message, Ticket):
@@ -218,6 +223,7 @@ class RecorderProcess:
         """One transaction, tried again until the disk takes it; any other error means that it contradicts what is recorded."""
         if not (work.messages or work.faults or work.stored or work.deletions):
             return
+        failed = False
         while True:
             beat()
             memory = self._ledger.remember()
@@ -233,14 +239,19 @@ class RecorderProcess:
                 if (lost := self._lost(error)) is not None:
                     raise lost from error
                 if not isinstance(error, OperationalError):
+                    if failed:
+                        raise CommitInDoubt("a commit that seemed to fail was durable: its answer was lost") from error
                     raise
+                failed = True
                 self._counters["failed_commits"] += 1
+                self._housekeeper.rows_wait = True
                 self._housekeeper.reserve.give_up()
                 log.error("commit failed, trying again: %s", error)
                 self._write_status(f"cannot write: {error.__cause__ or error}")
                 time.sleep(_RETRY_S)
         durable_ns = time.monotonic_ns()
         self._counters["commits"] += 1
+        self._housekeeper.rows_wait = False
         if work.deletions:
             self._housekeeper.recorded(effects.deleted)
         self._announce(work.messages, effects, durable_ns)
@@ -248,9 +259,19 @@ class RecorderProcess:
             log.warning(
                 "the verdict %s came late, and decides nothing", message.verdict.value, extra=about(part, model=message.model)
             )
+        if effects.gap:
+            self._ask_again()
         self._tally.committed(effects, durable_ns, (durable_ns - began_ns) / 1e9)
         self._tally.reported(work.faults)
         self._tally.stored(work.stored)
+
+    def _ask_again(self) -> None:
+        """Of its own accord the line repeats a part when that is due, never all in the order in which they are taken."""
+        now = time.monotonic()
+        if now - self._asked_at >= _ASK_S:
+            self._asked_at = now
+            log.warning("triggers before one that came are missing; the line is asked for all again")
+            self._bus.send("line", RecorderStarted(at=time.time(), last_trigger_id=self._ledger.last_trigger_id))
 
     def _check_files(self) -> None:
         if self._files is not None:
@@ -323,7 +344,7 @@ class RecorderProcess:
                 raise lost
 
     def _note_numbers(self) -> None:
-        noted = Noted(self._ledger.seq, self._ledger.last_trigger_id)
+        noted = Noted(self._ledger.seq, self._ledger.last_trigger_id, decided=self._ledger.decided)
         if noted == self._noted:
             return
         try:

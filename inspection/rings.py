@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from cameras.errors import RingError
@@ -42,17 +43,22 @@ class Rings:
 class Orphans:
     """Frees slots of one owner that no message claims: their message died with a process.
 
-    A slot is an orphan if it is owned at two looks with the same frame.
+    A slot is an orphan if it is owned at two looks with the same frame. ``claimed`` tells those of which a message came, and
+    that still wait: (ring's name, slot, frame).
     """
 
-    def __init__(self, rings: Rings, state: SlotState) -> None:
+    def __init__(self, rings: Rings, state: SlotState, claimed: Callable[[], set[tuple[str, int, int]]] = set) -> None:
         self._rings = rings
         self._state = state
+        self._claimed = claimed
         self._seen = self._look()
         self._due = time.monotonic() + FIRST_LOOK_S
 
     def _look(self) -> set[tuple[Ring, int, int]]:
-        return {(ring, slot, seq) for ring in self._rings.all() for slot, seq in ring.owned(self._state)}
+        owned = {(ring, slot, seq) for ring in self._rings.all() for slot, seq in ring.owned(self._state)}
+        # Asked after: a message that came in between counts.
+        claimed = self._claimed()
+        return {(ring, slot, seq) for ring, slot, seq in owned if (ring.path.name, slot, seq) not in claimed}
 
     def free(self) -> list[str]:
         """Called often; frees what is due and says which slots those were."""

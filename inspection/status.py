@@ -13,6 +13,8 @@ from cameras.messages import Heartbeat
 
 log = logging.getLogger(__name__)
 
+_FRESH_S = 5.0
+
 
 def write_status(path: Path, processes: dict[str, dict[str, Any]], tally: dict[str, Any]) -> None:
     """What the processes said of themselves last, for health; and what was counted, for metrics."""
@@ -22,6 +24,15 @@ def write_status(path: Path, processes: dict[str, dict[str, Any]], tally: dict[s
         fresh.replace(path)
     except OSError as error:
         log.error("status not written: %s", error)
+
+
+def is_recording(path: Path) -> bool:
+    """Did the recorder say just now that it can write?"""
+    try:
+        recorder = msgspec.json.decode(path.read_bytes())["processes"]["recorder"]
+    except (OSError, msgspec.DecodeError, KeyError):
+        return False
+    return bool(recorder["ok"]) and time.monotonic() - recorder["heard_s"] < _FRESH_S
 
 
 def heard(message: Heartbeat) -> dict[str, Any]:

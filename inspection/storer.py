@@ -60,6 +60,10 @@ class Storer:
     def waiting(self) -> int:
         return len(self._waiting)
 
+    def waiting_frames(self) -> set[tuple[str, int, int]]:
+        """(ring's name, slot, frame) of the images that wait."""
+        return self._waiting.frames()
+
     @property
     def stuck(self) -> bool:
         """Does one image take so long that it will never be stored?"""

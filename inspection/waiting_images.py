@@ -34,6 +34,12 @@ class WaitingImages:
     def __len__(self) -> int:
         return len(self._kept) + len(self._passed)
 
+    def frames(self) -> set[tuple[str, int, int]]:
+        """(ring's name, slot, frame) of each."""
+        with self._changed:
+            frames = [image.message.frame for image in (*self._kept, *self._passed)]
+        return {(frame.ring, frame.slot, frame.slot_seq) for frame in frames}
+
     def put(self, image: WaitingImage) -> None:
         with self._changed:
             (self._passed if image.verdict is Verdict.PASS else self._kept).append(image)

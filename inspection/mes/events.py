@@ -38,10 +38,15 @@ _NUMBERS = {
 class Pending:
     """Reads what comes after a position. A passed part waits until it is known whether it was accepted, and all that happened
     later waits with it; one that waited for half a minute counts as rejected, as everywhere.
+
+    ``recording`` tells whether the recorder can write: as long as it cannot, the output may be known and wait for it.
     """
 
-    def __init__(self, station: str, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self, station: str, recording: Callable[[], bool] = lambda: True, clock_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._station = station
+        self._recording = recording
         self._clock_ns = clock_ns
         self._seen_ns: dict[int, int] = {}
 
@@ -67,7 +72,8 @@ class Pending:
         """Those before the first whose output may still come, and when that was recorded."""
         now_ns = self._clock_ns()
         undecided = [each for each in found if each.verdict is Verdict.PASS and each.output is None]
-        self._seen_ns = {each.seq: self._seen_ns.get(each.seq, now_ns) for each in undecided}
+        before = self._seen_ns if undecided and self._recording() else {}
+        self._seen_ns = {each.seq: before.get(each.seq, now_ns) for each in undecided}
         for each in undecided:
             if now_ns - self._seen_ns[each.seq] <= _OUTPUT_WAIT_NS:
                 return found[: found.index(each)], each.recorded_at

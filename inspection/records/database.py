@@ -228,8 +228,9 @@ def _open_postgresql(url: URL, read_only: bool) -> Engine:
     options: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if read_only else {}
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
-        # A server whose machine or network is gone is an error soon, not after the minutes that TCP would wait.
-        connect_args={"connect_timeout": 5, "tcp_user_timeout": 5_000},
+        # A server whose machine or network is gone is an error soon, not after the minutes that TCP would wait: a question to it
+        # and a new connection after that take less than a process may be silent.
+        connect_args={"connect_timeout": 4, "tcp_user_timeout": 4_000},
         execution_options=options,
         pool_size=5,
         max_overflow=40,

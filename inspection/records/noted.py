@@ -15,11 +15,15 @@ HEAD = "records.head"
 
 
 class Noted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The newest inspection and trigger that were durable when this was written, and damage that somebody has to mend."""
+    """The newest inspection and trigger that were durable when this was written, and damage that somebody has to mend.
+
+    ``decided``: every trigger up to this one has its inspection, so that nobody needs to look for those that have not among all.
+    """
 
     inspections: int = 0
     triggers: int = 0
     damage: str | None = None
+    decided: int = 0
 
 
 def read_noted(data_dir: Path) -> Noted | None:

@@ -32,13 +32,19 @@ def highest(connection: Connection) -> int:
     return max(int(connection.execute(select(func.coalesce(func.max(each), 0))).scalar_one()) for each in _NUMBERED)
 
 
+def newest_recorded_at(connection: Connection) -> datetime | None:
+    """When the newest inspection was recorded; None where there is none."""
+    last = select(func.max(inspections.c.seq)).scalar_subquery()
+    return connection.execute(select(inspections.c.recorded_at).where(inspections.c.seq == last)).scalar_one_or_none()
+
+
 def pass_over(connection: Connection, known: int, why: str) -> int:
     """Record that records were lost, and why; returns the number after which everything goes on.
 
     ``known`` is the highest number that is known to have been given out. Nobody knows how far the numbers came in the time since
     the newest row, so more are passed over than any line gives out in that time.
     """
-    newest = connection.execute(select(func.max(inspections.c.recorded_at))).scalar_one()
+    newest = newest_recorded_at(connection)
     now = datetime.now(UTC)
     # Absolute: where the clock is behind the records, so much time may have passed just as well.
     lost_s = abs((now - newest).total_seconds()) if newest is not None else 0

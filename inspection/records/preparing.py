@@ -52,9 +52,10 @@ def prepare(config: Config, engine: Engine, look_s: float = 0.0) -> None:
     if revision is not None and revision != known[0]:
         _keep_copy(engine, file, config.data_dir, revision)
     migrate(engine)
-    _compare_numbers(engine, noted or Noted())
-    if noted is None:
-        note(config.data_dir, Noted())
+    older = noted is not None and _is_older(engine, noted)
+    if noted is None or older:
+        # What was decided in another database says nothing of this one.
+        note(config.data_dir, Noted() if noted is None else Noted(noted.inspections, noted.triggers))
 
 
 def note_damage(data_dir: Path, why: str) -> None:
@@ -122,18 +123,19 @@ def _keep_copy(engine: Engine, file: Path | None, data_dir: Path, revision: str)
     log.warning("schema %s is changed; the database as it was is kept as %s", revision, target)
 
 
-def _compare_numbers(engine: Engine, noted: Noted) -> None:
-    """What was noted was durable: where the database has less, it is an older one, or its log was taken away."""
+def _is_older(engine: Engine, noted: Noted) -> bool:
+    """What was noted was durable: where the database has less, it is an older one, or its log was taken away. Recorded then."""
     with engine.begin() as connection:
         lost = passed_over(connection)
         newest = connection.execute(select(func.coalesce(func.max(inspections.c.seq), 0))).scalar_one()
         trigger = connection.execute(select(func.coalesce(func.max(triggers.c.trigger_id), 0))).scalar_one()
         if max(lost, newest) >= noted.inspections and max(lost, trigger) >= noted.triggers:
-            return
+            return False
         missing = max(noted.inspections - newest, noted.triggers - trigger)
         known = max(noted.inspections, noted.triggers)
         number = pass_over(connection, known, f"the database is older than {HEAD} beside it: {missing} triggers are not in it")
     log.error("%s: %d triggers are not in the database; numbers go on after %d", FaultKind.RECORDS_LOST, missing, number)
+    return True
 
 
 def _name(engine: Engine) -> str:

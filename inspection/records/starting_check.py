@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from cameras.fault_kinds import FaultKind
 from inspection.images import ImageStore
+from inspection.records.numbers import newest_recorded_at
 from inspection.records.tables import faults, images, inspections
 
 # A power cut loses what the disk had not finished: the last seconds.
@@ -28,7 +29,7 @@ def found_at_start(connection: Connection, store: ImageStore) -> list[tuple[Faul
     if lost:
         named = ", ".join(map(str, lost[:20])) + (f" and {len(lost) - 20} more" if len(lost) > 20 else "")
         found.append((FaultKind.IMAGE_LOST, f"recorded, but not in the image store: images of inspections {named}"))
-    last_at = connection.execute(select(func.max(inspections.c.recorded_at))).scalar_one()
+    last_at = newest_recorded_at(connection)
     now = datetime.now(UTC)
     if last_at is not None and last_at > now + _CLOCK:
         detail = f"the newest record is of {last_at:%F %T} UTC, later than the clock says; set the clock"

@@ -9,15 +9,24 @@ from inspection.records.tables import images, inspections
 
 
 def unstored_images(connection: Connection, newest: int) -> list[tuple[int, Verdict]]:
-    """(sequence number, verdict) of inspections with a frame that came after the last stored one, among the newest so many.
+    """(sequence number, verdict) of inspections with a frame whose turn had not come, among the newest so many.
 
-    Images are stored in the order of their inspections.
+    Images are stored in the order of their inspections, but those of passed parts after all others that wait.
     """
-    last_stored = select(func.coalesce(func.max(images.c.seq), 0)).scalar_subquery()
     last = select(func.coalesce(func.max(inspections.c.seq), 0)).scalar_subquery()
-    found = (
-        select(inspections.c.seq, inspections.c.verdict)
-        .where(inspections.c.seq > last_stored, inspections.c.seq > last - newest, inspections.c.frame_id.is_not(None))
-        .order_by(inspections.c.seq)
+    stored = select(images.c.seq).where(images.c.seq == inspections.c.seq).exists()
+    statement = (
+        select(inspections.c.seq, inspections.c.verdict, stored.label("stored"))
+        .where(inspections.c.seq > last - newest, inspections.c.frame_id.is_not(None))
+        .order_by(inspections.c.seq.desc())
     )
-    return [(row.seq, Verdict(row.verdict)) for row in connection.execute(found)]
+    found = []
+    any_stored = pass_stored = False
+    for row in connection.execute(statement):
+        verdict = Verdict(row.verdict)
+        had_its_turn = pass_stored if verdict is Verdict.PASS else any_stored
+        if row.stored:
+            any_stored, pass_stored = True, pass_stored or verdict is Verdict.PASS
+        elif not had_its_turn:
+            found.append((row.seq, verdict))
+    return found[::-1]

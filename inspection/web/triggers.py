@@ -52,7 +52,7 @@ class Triggers:
         now = time.monotonic()
         asked = _Asked(request, repeat_at=now + deadline_ms / 1000 + _REPEAT_S, until=now + patience_s)
         with self._lock:
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="triggers", daemon=True)
                 self._thread.start()
         self._asked.put(asked)

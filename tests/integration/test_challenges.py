@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from line_peers import LinePeers, line_peers
+from local_client import local_client
 from sqlalchemy import Engine, event, update
 from starlette.testclient import TestClient
 
@@ -20,6 +21,7 @@ from inspection.commands import Command, Reply, execute
 from inspection.config import ProductConfig
 from inspection.domain import ImageKind, LotState, Model, Reason, Verdict
 from inspection.errors import Unavailable
+from inspection.lookups import Pause
 from inspection.messages import Ticket
 from inspection.records import tables
 from inspection.records.deployments import deploy, register_model
@@ -62,7 +64,7 @@ def api(engine: Engine, web_settings: Settings, recorder: Recorder) -> Iterator[
     app = create_api(dataclasses.replace(web_settings, challenges={"plate": Asked(8)}))
     app.state.context.recorder.close()
     app.state.context = dataclasses.replace(app.state.context, recorder=recorder)
-    with TestClient(app) as client:
+    with local_client(app) as client:
         yield client
 
 
@@ -257,7 +259,7 @@ def test_a_locked_product_is_refused_and_its_challenge_is_not(
     api: TestClient, seeder, reader: Engine, engine: Engine, peers: LinePeers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(challenge_lock, "REMEMBER_S", 0.0)
-    peers.challenge_due = ChallengeLock(reader, "st-1", [RECIPE]).is_due
+    peers.challenge_due = ChallengeLock(reader, "st-1", [RECIPE], Pause()).is_due
     golden_parts(api)
     with peers.armed_line():
         ticket = peers.refused(peers.ask(), Reason.CHALLENGE_DUE)
@@ -281,7 +283,7 @@ def test_records_that_cannot_be_read_leave_the_last_answer_and_lock_without_one(
     api: TestClient, seeder, engine: Engine, reader: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     golden_parts(api)
-    lock = ChallengeLock(reader, "st-1", [RECIPE])
+    lock = ChallengeLock(reader, "st-1", [RECIPE], Pause())
     started = start(api)
     feed(seeder, started["lot"], G1=Verdict.PASS, B1=Verdict.FAIL)
     api.post(f"/api/v1/challenges/{started['challenge_id']}/finish")
@@ -294,9 +296,9 @@ def test_records_that_cannot_be_read_leave_the_last_answer_and_lock_without_one(
     try:
         monkeypatch.setattr(challenge_lock, "REMEMBER_S", 0.0)
         assert not lock.is_due("L", "plate")
-        assert ChallengeLock(reader, "st-1", [RECIPE]).is_due("L", "plate")
+        assert ChallengeLock(reader, "st-1", [RECIPE], Pause()).is_due("L", "plate")
         free = RECIPE.model_copy(update={"challenge_every_hours": None})
-        assert not ChallengeLock(reader, "st-1", [free]).is_due("L", "plate")
+        assert not ChallengeLock(reader, "st-1", [free], Pause()).is_due("L", "plate")
     finally:
         away.rename(database)
 
@@ -312,6 +314,6 @@ def test_an_unlocked_line_does_not_read_the_records_for_each_part(
     api.post(f"/api/v1/challenges/{started['challenge_id']}/finish")
     reads: list[object] = []
     event.listen(reader, "begin", reads.append)
-    lock = ChallengeLock(reader, "st-1", [RECIPE])
+    lock = ChallengeLock(reader, "st-1", [RECIPE], Pause())
     assert not any(lock.is_due("L", "plate") for _ in range(100))
     assert len(reads) == 1

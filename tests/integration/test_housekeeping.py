@@ -238,6 +238,46 @@ def test_a_recorder_that_died_between_record_and_removal_leaves_a_file_that_is_f
     assert left not in files(peers)
 
 
+def test_a_file_that_cannot_be_removed_holds_up_no_other(peers: RecorderPeers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection.housekeeping, "_FAILED_S", 0.05)
+    with peers.recorder():
+        inspect(peers, [Verdict.PASS] * 4)
+    remove, failures = ImageStore.remove, iter([OSError("the disk answers with an error")])
+
+    def fail_once(store: ImageStore, sha256: str, touched: int) -> bool:
+        for failure in failures:
+            raise failure
+        return remove(store, sha256, touched)
+
+    monkeypatch.setattr(ImageStore, "remove", fail_once)
+    make_old(peers, (1,))
+    with peers.recorder(limits=Limits(pass_days=90)):
+        peers.until(lambda: set(deleted(peers)) == {1})
+        peers.until(lambda: next(failures, None) is None)
+    make_old(peers, (2, 3))
+    with peers.recorder(limits=Limits(pass_days=90)):
+        peers.until(lambda: set(deleted(peers)) == {1, 2, 3})
+        peers.until(lambda: frame_of(peers, 3) not in files(peers))
+
+
+def test_files_are_not_swept_while_rows_wait_for_a_full_disk(peers: RecorderPeers, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_SWEEP_S", "_IDLE_S"):
+        monkeypatch.setattr(inspection.housekeeping, name, 0.001)
+    with peers.recorder():
+        inspect(peers, [Verdict.PASS])
+        housekeeper = peers.process._housekeeper
+        housekeeper.rows_wait = True
+        store = ImageStore(peers.image_dir)
+        waiting = store.put(b"stored, and its row waits", ImageKind.FRAME, 1, 1, "Mono8").sha256
+        os.utime(store.path(waiting), (1e9, 1e9))
+        looks = housekeeper._folder
+        time.sleep(0.3)
+        assert housekeeper._folder - looks in (0, 1, -255), "the present step may have been about to sweep"
+        assert waiting in files(peers)
+        housekeeper.rows_wait = False
+        peers.until(lambda: waiting not in files(peers))
+
+
 # --- the same bytes again ---
 
 

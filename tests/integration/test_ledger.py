@@ -258,7 +258,9 @@ def test_a_new_recorder_goes_on_where_the_former_one_died(engine: Engine, ledger
     apply(engine, ledger, ticket(1), inspected(1), ticket(2))
     with engine.begin() as connection:
         again = Ledger(connection)
-    assert (again.last_trigger_id, again.open_triggers) == (2, 1)
+    assert (again.last_trigger_id, again.open_triggers, again.decided) == (2, 1, 1)
+    with engine.begin() as connection:
+        assert Ledger(connection, decided=again.decided).open_triggers == 1
     # The verdict of an open trigger waits until the line has sent the ticket again.
     assert announcements(apply(engine, again, inspected(2))) == []
     assert announcements(apply(engine, again, ticket(2))) == [(2, 2, Verdict.PASS, None)]

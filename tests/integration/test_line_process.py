@@ -136,7 +136,7 @@ def test_a_recorder_that_cannot_keep_up_is_asked_less_and_less_often(peers: Line
         # Least pauses follow from the rule, however busy the machine is.
         assert all(later - former > 0.045 * 2**number for number, (former, later) in enumerate(pairwise(said)))
         # A new one is told at once, and then as at first.
-        peers.recorder.send("line", RecorderStarted(at=time.time()))
+        peers.recorder.send("line", RecorderStarted(at=time.time(), last_trigger_id=0))
         again = [peers.recorder.expect(NotInspected) for _ in range(2)]
         assert all(message.trigger_id == ticket.trigger_id for message in again)
         peers.record(ticket, Verdict.NOT_INSPECTED, Reason.FRAME_CORRUPT)

@@ -38,7 +38,7 @@ def test_a_new_recorder_is_told_all_that_may_be_gone(peers: LinePeers) -> None:
         assert peers.output(done) is Output.ACCEPT
         waiting = peers.exposed()
         given_up = peers.refused(peers.ask(lot="nowhere"), Reason.UNKNOWN_LOT)
-        peers.recorder.send("line", RecorderStarted(at=time.time()))
+        peers.recorder.send("line", RecorderStarted(at=time.time(), last_trigger_id=0))
         assert [peers.recorder.expect(Ticket) for _ in range(2)] == [waiting, given_up]
         assert peers.given_up(given_up) is Reason.UNKNOWN_LOT
         again = peers.recorder.expect(OutputDone)
@@ -50,6 +50,18 @@ def test_a_new_recorder_is_told_all_that_may_be_gone(peers: LinePeers) -> None:
         assert peers.output(waiting) is Output.ACCEPT
         peers.answer_comes_last()
         assert peers.cell.came(OutputCommand) == []
+
+
+def test_a_line_whose_numbers_were_passed_over_ends_so_that_the_next_one_asks_where_they_go_on(peers: LinePeers) -> None:
+    with peers.armed_line():
+        given = peers.exposed().trigger_id
+        peers.recorder.send("line", RecorderStarted(at=time.time(), last_trigger_id=given))
+        peers.recorder.expect(Ticket)
+        peers.recorder.send("line", RecorderStarted(at=time.time(), last_trigger_id=given + 1_000_000))
+        until = time.monotonic() + 10
+        while peers.process.running:
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
 def test_a_new_inspector_gets_the_tickets_that_still_wait_for_a_frame(peers: LinePeers) -> None:
@@ -187,7 +199,7 @@ def test_numbers_have_no_gaps_whatever_happens(peers: LinePeers) -> None:
         peers.ack(peers.ask(lot="nowhere"))
         peers.camera.send("line", desync(epoch))
         peers.ack(peers.ask())
-        peers.recorder.send("line", RecorderStarted(at=time.time()))
+        peers.recorder.send("line", RecorderStarted(at=time.time(), last_trigger_id=0))
         peers.camera.send("line", lost())
         peers.ack(peers.ask())
         peers.answer_comes_last()

@@ -171,7 +171,7 @@ def test_a_passed_part_waits_for_its_output_and_all_that_came_later_waits_with_i
     with engine.begin() as connection:
         add_label(connection, 3, "dent", "kim")
         execute(connection, CloseLot(lot="L"))
-    pending = Pending("st-1", lambda: now_ns)
+    pending = Pending("st-1", clock_ns=lambda: now_ns)
 
     def found() -> list[str]:
         with engine.connect() as connection:
@@ -185,11 +185,33 @@ def test_a_passed_part_waits_for_its_output_and_all_that_came_later_waits_with_i
         told = [event.data["output"] for event in pending.after(connection, NOTHING, 3)]
     assert told == ["reject"] * 3
     now_ns = 0
-    pending = Pending("st-1", lambda: now_ns)
+    pending = Pending("st-1", clock_ns=lambda: now_ns)
     assert found() == ["inspections/1"]
     with engine.begin() as connection:
         connection.execute(update(tables.inspections).where(tables.inspections.c.seq > 1).values(output=Output.ACCEPT))
     assert found() == everything
+
+
+def test_a_passed_part_waits_for_its_output_as_long_as_the_recorder_cannot_write_it(engine: Engine, seeder: Any) -> None:
+    now_ns, recording = 0, False
+    seeder.lot("L")
+    seeder.inspection("L", "S1", Verdict.PASS, output=None)
+    seeder.connection.commit()
+    pending = Pending("st-1", lambda: recording, lambda: now_ns)
+
+    def told() -> list[str]:
+        with engine.connect() as connection:
+            return [event.data["output"] for event in pending.after(connection, NOTHING, 100)]
+
+    for minute in range(5):
+        now_ns = minute * 60_000_000_000
+        assert told() == [], "the part may be accepted, and the record of that wait for the disk"
+    recording = True
+    now_ns += 29_000_000_000
+    assert told() == []
+    with engine.begin() as connection:
+        connection.execute(update(tables.inspections).values(output=Output.ACCEPT))
+    assert told() == ["accept"]
 
 
 def test_a_clock_that_was_set_back_leaves_out_nothing_that_waits(engine: Engine, seeder: Any) -> None:

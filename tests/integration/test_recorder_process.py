@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from cameras.messages import Heartbeat
 from cameras.ring import SlotState
 from inspection.commands import CloseLot, Done, OpenLot, Refused
 from inspection.domain import ImageKind, LotState, Output, Reason, Verdict
+from inspection.errors import CommitInDoubt
 from inspection.images import ImageStore, decode_frame
 from inspection.messages import LineStarted, NotInspected, OutputDone, Recorded, RecorderStarted, RecorderState
 from inspection.png import encode_png
@@ -257,6 +260,19 @@ def test_images_that_a_killed_recorder_had_not_recorded_are_counted_as_lost(peer
     assert "images of inspections 3, 4" in fault.detail
 
 
+def test_passes_that_waited_while_later_rejects_were_stored_are_counted_as_lost_after_a_power_cut(peers: RecorderPeers) -> None:
+    with peers.recorder():
+        for seed in range(1, 6):
+            peers.judge(peers.ticket(), pixels(seed), Verdict.FAIL if seed in (1, 4) else Verdict.PASS)
+            peers.line.expect(Recorded)
+        peers.until(lambda: {row.seq for row in peers.rows(images)} == {1, 2, 3, 4, 5})
+    with peers.engine.begin() as connection:
+        connection.execute(delete(images).where(images.c.seq.in_((3, 5))))
+    with peers.recorder():
+        (fault,) = peers.until(lambda: peers.rows(faults))
+    assert "images of inspections 3, 5" in fault.detail
+
+
 def test_a_recorder_that_stops_records_what_was_said_before_and_stores_its_images(peers: RecorderPeers) -> None:
     with peers.recorder():
         peers.line.expect(RecorderStarted)
@@ -268,6 +284,55 @@ def test_a_recorder_that_stops_records_what_was_said_before_and_stores_its_image
     assert [row.trigger_id for row in peers.rows(inspections)] == [last.trigger_id]
     assert {row.kind for row in peers.rows(images)} == {ImageKind.FRAME, ImageKind.MAP}
     assert peers.all_slots_free()
+
+
+# --- what is lost on the way, and answers that are ---
+
+
+def test_after_a_gap_the_line_is_asked_for_everything_again_in_order(peers: RecorderPeers) -> None:
+    with peers.recorder():
+        peers.line.expect(RecorderStarted)
+        first = peers.ticket(send=False)
+        tickets = [first, *(peers.ticket(send=False) for _ in range(3))]
+        # The first one was lost, as when the recorder cannot write for so long that its inbox is full.
+        for ticket in tickets[1:]:
+            peers.line.send("recorder", ticket)
+        peers.line.expect(RecorderStarted)
+        assert peers.count(triggers) == 0
+        for ticket in tickets:
+            peers.line.send("recorder", ticket)
+        peers.until(lambda: peers.count(triggers) == 4)
+
+
+def test_a_commit_whose_answer_was_lost_ends_the_recorder_and_the_next_one_knows_what_is_durable(
+    peers: RecorderPeers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do_commit = peers.engine.dialect.do_commit
+    lose = False
+
+    def answer_is_lost(connection: Any) -> None:
+        nonlocal lose
+        do_commit(connection)
+        if lose:
+            lose = False
+            raise sqlite3.OperationalError("the connection is gone")
+
+    monkeypatch.setattr(peers.engine.dialect, "do_commit", answer_is_lost)
+    with peers.recorder():
+        peers.line.expect(RecorderStarted)
+        lose = True
+        ticket = peers.ticket()
+        (doubt,) = peers.until(lambda: peers.lost)
+    assert isinstance(doubt, CommitInDoubt)
+    assert peers.count(triggers) == 1
+    with peers.recorder():
+        peers.line.expect(RecorderStarted)
+        # Said again, as the line does.
+        peers.line.send("recorder", ticket)
+        peers.judge(ticket, pixels(1))
+        peers.recorded(ticket, Verdict.PASS)
+        peers.judge(following := peers.ticket(), pixels(2))
+        peers.recorded(following, Verdict.PASS)
 
 
 # --- commands and status ---

@@ -40,9 +40,11 @@ def test_a_full_disk_announces_nothing_until_it_can_be_written(peers: RecorderPe
         peers.until(lambda: peers.counter("failed_commits") >= 3)
         assert peers.line.came(Recorded) == []
         assert peers.count(triggers) == 1
+        assert peers.process._housekeeper.rows_wait, "no file may be swept whose row waits"
         peers.fill_disk(False)
         assert peers.recorded(ticket, Verdict.PASS).seq == 2
         peers.until(lambda: peers.reported("recording"))
+        assert not peers.process._housekeeper.rows_wait
         following = peers.ticket()
         peers.judge(following, PIXELS)
         assert peers.recorded(following, Verdict.PASS).seq == 3

@@ -22,7 +22,7 @@ from cameras.messages import FrameRef
 from cameras.ring import Ring, SlotState
 from inspection.commands import Command, Reply
 from inspection.domain import Reason, Verdict
-from inspection.errors import RecordsLost
+from inspection.errors import CommitInDoubt, RecordsLost
 from inspection.housekeeping import Housekeeper
 from inspection.images import ImageStore
 from inspection.messages import Inspected, LineMessage, Recorded, RecorderMessage, Ticket
@@ -40,9 +40,9 @@ WIDTH, HEIGHT, SLOTS = 32, 24, 8
 
 
 class _UntilLost:
-    """A recorder that may find its records lost, which is kept in ``lost``; any other failure fails the test."""
+    """A recorder that may find its records lost or in doubt, which is kept in ``lost``; any other failure fails the test."""
 
-    def __init__(self, process: RecorderProcess, lost: list[RecordsLost]) -> None:
+    def __init__(self, process: RecorderProcess, lost: list[RecordsLost | CommitInDoubt]) -> None:
         self._process = process
         self._lost = lost
 
@@ -57,7 +57,7 @@ class _UntilLost:
     def run(self) -> None:
         try:
             self._process.run()
-        except RecordsLost as lost:
+        except (RecordsLost, CommitInDoubt) as lost:
             self._lost.append(lost)
 
 
@@ -76,7 +76,7 @@ class RecorderPeers:
         self.engine = open_engine(f"sqlite:///{data_dir / 'station.db'}")
         migrate(self.engine)
         self.reader = open_engine(f"sqlite:///{data_dir / 'station.db'}", read_only=True)
-        self.lost: list[RecordsLost] = []
+        self.lost: list[RecordsLost | CommitInDoubt] = []
         self._full = False
         self._epoch = time.monotonic_ns()
         self._numbers = itertools.count(1)

@@ -26,18 +26,18 @@ def test_a_camera_is_not_armed_while_an_edge_of_the_former_line_may_be_on_its_wa
 
 def test_counts_start_at_one_in_every_epoch() -> None:
     lane = armed_lane()
-    assert [lane.expose(5)[1], lane.expose(6)[1]] == [1, 2]
+    assert [lane.expose(0, 5)[1], lane.expose(1, 6)[1]] == [1, 2]
     lane.rearm("desync")
     assert not lane.ready
     epoch = lane.arming_due(10)
     assert epoch is not None
     lane.armed(epoch)
-    assert lane.expose(20) == (epoch, 1)
+    assert lane.expose(10, 20) == (epoch, 1)
 
 
 def test_after_an_exposure_the_camera_is_armed_only_when_its_edge_cannot_come_any_more() -> None:
     lane = armed_lane()
-    lane.expose(until_ns=50)
+    lane.expose(0, until_ns=50)
     lane.rearm("desync")
     assert lane.arming_due(49) is None
     assert lane.arming_due(50) is not None
@@ -45,7 +45,7 @@ def test_after_an_exposure_the_camera_is_armed_only_when_its_edge_cannot_come_an
 
 def test_an_edge_that_came_does_not_delay_the_arming() -> None:
     lane = armed_lane()
-    epoch, count = lane.expose(until_ns=50)
+    epoch, count = lane.expose(0, until_ns=50)
     lane.rearm("desync")
     assert lane.arming_due(20) is None
     lane.edge_came(epoch, count)
@@ -73,7 +73,7 @@ def test_a_lost_camera_is_armed_when_it_says_that_it_is_ready() -> None:
 
 def test_no_exposure_without_an_armed_camera() -> None:
     with pytest.raises(AssertionError):
-        Lane("top", 0).expose(1)
+        Lane("top", 0).expose(0, 1)
 
 
 def test_a_camera_that_cannot_prove_its_counts_gets_one_exposure_at_a_time() -> None:
@@ -81,7 +81,7 @@ def test_a_camera_that_cannot_prove_its_counts_gets_one_exposure_at_a_time() -> 
     epoch = lane.arming_due(1)
     assert epoch is not None
     lane.armed(epoch, exact=False)
-    _, count = lane.expose(until_ns=50)
+    _, count = lane.expose(0, until_ns=50)
     lane.edge_came(epoch, count)  # the frame may have been noise, and the edge still to come
     assert lane.busy(49)
     assert not lane.busy(50)
@@ -89,7 +89,7 @@ def test_a_camera_that_cannot_prove_its_counts_gets_one_exposure_at_a_time() -> 
 
 def test_an_exact_camera_is_never_busy() -> None:
     lane = armed_lane()
-    lane.expose(until_ns=50)
+    lane.expose(0, until_ns=50)
     assert not lane.busy(1)
 
 
@@ -102,7 +102,7 @@ def signalling_lane() -> tuple[Lane, tuple[int, int]]:
     epoch = lane.arming_due(1)
     assert epoch is not None
     assert lane.armed(epoch, now_ns=10)
-    exposure = lane.expose(until_ns=120)
+    exposure = lane.expose(20, until_ns=120)
     lane.accept(*exposure)
     return lane, exposure
 
@@ -141,3 +141,10 @@ def test_arming_ends_what_the_camera_did_not_answer() -> None:
     lane.armed(epoch, now_ns=310)
     assert lane.signals(359)
     assert not lane.signals(360)
+
+
+def test_edges_of_parts_that_were_never_judged_are_not_kept() -> None:
+    lane = armed_lane()
+    for now_ns in range(10_000):
+        lane.expose(now_ns, until_ns=now_ns + WINDOW)
+    assert len(lane.edges) <= WINDOW + 1

@@ -31,6 +31,17 @@ def test_what_is_owned_at_two_looks_is_freed_and_younger_frames_are_not(tmp_path
     assert ring.free_slots() == 4
 
 
+def test_frames_whose_message_came_are_not_freed_however_long_they_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspection.rings.FIRST_LOOK_S", 0.0)
+    monkeypatch.setattr("inspection.rings.LOOK_S", 0.0)
+    ring = Ring.create(tmp_path, "top", 4, 16)
+    waiting, orphan = put(ring), put(ring)
+    orphans = Orphans(Rings(tmp_path), SlotState.READY, lambda: {(ring.path.name, *waiting)})
+    assert orphans.free() == [f"slot {orphan[0]} of {ring.path.name}, frame {orphan[1]}"]
+    assert orphans.free() == []
+    assert ring.owned(SlotState.READY) == [waiting]
+
+
 def test_nothing_is_freed_before_its_time_nor_from_another_owner(tmp_path: Path) -> None:
     ring = Ring.create(tmp_path, "top", 4, 16)
     put(ring)
