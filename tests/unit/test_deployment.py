@@ -15,6 +15,7 @@ import pytest
 import typer
 import yaml
 from compose_spec import PyCompose
+from pydantic import BaseModel
 
 from cameras.beat import HANG_S
 from inspection import config as configuration
@@ -89,12 +90,23 @@ def test_the_unit_waits_as_long_as_a_stop_may_take_and_for_a_hung_supervisor_as_
 
 @pytest.mark.parametrize("unit", SERVICES)
 def test_the_commands_of_the_units_exist(unit: str) -> None:
-    program, command, *arguments = shlex.split(section(unit, "Service")["ExecStart"])
-    if command == "backup":
-        pytest.importorskip("inspection.backup", reason="there is no `station backup` yet")
-    assert program == STATION
-    assert command in typer.main.get_command(app).commands
-    assert arguments[0] == "/etc/station/station.toml"
+    commands = re.findall(r"^ExecStart=(.+)$", (SYSTEMD / unit).read_text(), re.MULTILINE)
+    assert "/etc/station/station.toml" in commands[0]
+    for each in commands:
+        program, command, *_ = shlex.split(each)
+        assert program == STATION
+        assert command in typer.main.get_command(app).commands
+
+
+# --- configuration ---
+
+
+def test_the_example_configuration_names_every_setting() -> None:
+    text = (TOP / "deploy" / "station.toml").read_text()
+    sections = [each for each in vars(configuration).values() if isinstance(each, type) and issubclass(each, BaseModel)]
+    fields = {field for section in sections for field in section.model_fields}
+    assert len(fields) > 50
+    assert {field for field in fields if re.search(rf"^(# )*(\[+)?([a-z]+\.)?{field}\b", text, re.MULTILINE) is None} == set()
 
 
 # --- container ---
@@ -160,6 +172,15 @@ def test_the_image_is_made_of_what_is_there_and_runs_what_there_is() -> None:
     path = re.search(r"http://127\.0\.0\.1:8080(/[^']+)'", healthcheck)
     assert path is not None
     assert f'"{path[1]}"' in OPENAPI.read_text()
+
+
+def test_the_image_can_back_up_the_database_beside_it() -> None:
+    """pg_dump refuses a server that is newer than itself."""
+    server = re.match(r"postgres:(\d+)-", composed()["services"]["database"]["image"])
+    client = re.search(r"postgresql-client-(\d+)", " ".join(word for words in dockerfile() for word in words))
+    assert server is not None
+    assert client is not None
+    assert int(client[1]) >= int(server[1])
 
 
 def test_the_dockerfile_is_clean() -> None:
