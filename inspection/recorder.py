@@ -64,8 +64,6 @@ _RETRY_S = 0.2
 _ASK_S = 1.0
 # At the end: the inbox is empty if nothing came for so long, and is not waited for longer.
 _LAST_S, _LAST_MOST_S = 0.1, 2.0
-# Images that may have waited for a recorder that was killed: as many as all rings together hold.
-_UNSTORED_MOST = 2_048
 _COMMANDS = msgspec.json.Decoder(Command)
 # What the database says of a message that contradicts the records, or whose numbers and times no column holds.
 _REFUSALS = (SQLAlchemyError, OverflowError, ValueError)
@@ -170,7 +168,7 @@ class RecorderProcess:
 
     def _report_unstored(self, connection: Connection) -> None:
         """Images that the former recorder was to store when it ended: nobody else knows of them."""
-        lost = [seq for seq, verdict in unstored_images(connection, _UNSTORED_MOST) if self._storer.keeps(seq, verdict)]
+        lost = [seq for seq, verdict in unstored_images(connection) if self._storer.keeps(seq, verdict)]
         if lost:
             numbers = ", ".join(map(str, lost))
             detail = f"the recorder ended before it had recorded the images of inspections {numbers}"

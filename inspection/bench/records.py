@@ -40,9 +40,11 @@ from inspection.ledger import Effects, Ledger
 from inspection.messages import Inspected, Ticket
 from inspection.records.cursors import encode_cursor
 from inspection.records.database import migrate, open_engine
+from inspection.records.numbers import newest_recorded_at
 from inspection.records.queries import attempts, changes_after, list_lots, lot_counts, lot_results, lot_summary
 from inspection.records.search import Wanted, find_inspections
 from inspection.records.tables import Timestamp, images, inspections, lots, parts, triggers
+from inspection.records.unstored_images import unstored_images
 
 LOT_SIZE = 10_000
 PAGE = 50
@@ -65,7 +67,7 @@ class Times:
 @dataclass(frozen=True, slots=True)
 class RecordsCase:
     """One database with so many rows. ``reads`` by name: the first and last page of a lot, its summary, all attempts of a serial,
-    what changed after a sequence number, searches across lots, the list of lots. Durable means committed with a sync to the disk.
+    what changed after a sequence number, searches across lots, the list of lots, what a new recorder looks at. Durable means committed with a sync to the disk.
     """
 
     database: str
@@ -339,3 +341,11 @@ def _queries(number: int, of_lot: int) -> Iterator[tuple[str, Callable[[Connecti
     yield "search in vain", lambda connection: find_inspections(connection, Wanted(product="none"), limit=PAGE)
     yield "list of lots", _lots_page
     yield "changes after a number", lambda connection: changes_after(connection, number * LOT_SIZE + of_lot, PAGE)
+    yield "a recorder starts", _start
+
+
+def _start(connection: Connection) -> None:
+    """What a new recorder reads, with the note of the former one beside the database."""
+    Ledger(connection, decided=connection.execute(select(func.max(triggers.c.trigger_id))).scalar_one() - LOT_SIZE)
+    newest_recorded_at(connection)
+    unstored_images(connection)

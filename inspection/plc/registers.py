@@ -64,7 +64,9 @@ REGISTERS: Final = (
     Register("offline", "input", 3, "u16", 1, "Offline reason, see below."),
     Register("acquisition_id", "input", 4, "u16", 1, "Low 16 bits of the inspection ID of the last numbered trigger."),
     Register("results_queued", "input", 5, "u16", 1, "Results that wait behind the shown one."),
-    Register("inspection_id", "input", 6, "u32", 2, "Result: `trigger_id` in records and REST, modulo 2³². Its low 16 bits are the Acquisition ID."),
+    Register(
+        "inspection_id", "input", 6, "u32", 2, "Result: `trigger_id` of REST, modulo 2³². Its low 16 bits are the Acquisition ID."
+    ),
     Register("verdict", "input", 8, "u16", 1, "Result: verdict code; 0 while no result is shown."),
     Register("reason", "input", 9, "u16", 1, "Result: reason code; 0 without one."),
     Register("score_x1000", "input", 10, "i32", 2, "Result: 1000 × score; 0 where none is known."),

@@ -7,9 +7,12 @@ from sqlalchemy import Connection, func, select
 from inspection.domain import Verdict
 from inspection.records.tables import images, inspections
 
+# As many as all rings together hold.
+_NEWEST = 2_048
 
-def unstored_images(connection: Connection, newest: int) -> list[tuple[int, Verdict]]:
-    """(sequence number, verdict) of inspections with a frame whose turn had not come, among the newest so many.
+
+def unstored_images(connection: Connection) -> list[tuple[int, Verdict]]:
+    """(sequence number, verdict) of inspections with a frame whose turn had not come, among the newest ones.
 
     Images are stored in the order of their inspections, but those of passed parts after all others that wait.
     """
@@ -17,7 +20,7 @@ def unstored_images(connection: Connection, newest: int) -> list[tuple[int, Verd
     stored = select(images.c.seq).where(images.c.seq == inspections.c.seq).exists()
     statement = (
         select(inspections.c.seq, inspections.c.verdict, stored.label("stored"))
-        .where(inspections.c.seq > last - newest, inspections.c.frame_id.is_not(None))
+        .where(inspections.c.seq > last - _NEWEST, inspections.c.frame_id.is_not(None))
         .order_by(inspections.c.seq.desc())
     )
     found = []
