@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +98,9 @@ class ModelShelf:
 
 
 class InspectorProcess:
-    """One process for all cameras of the station. ``serial_codes`` tells by product how parts carry their serial, if they do."""
+    """One process for all cameras of the station. ``serial_codes`` tells by product how parts carry their serial, if they
+    do; ``software_triggered`` names the cameras whose edges are the station's own.
+    """
 
     def __init__(
         self,
@@ -107,6 +109,7 @@ class InspectorProcess:
         models: ModelShelf,
         challengers: ModelShelf,
         serial_codes: Mapping[str, re.Pattern[str]] | None = None,
+        software_triggered: Collection[str] = (),
     ) -> None:
         self._bus = bus
         self._rings = rings
@@ -115,7 +118,7 @@ class InspectorProcess:
         self._serial_codes = serial_codes or {}
         self._shadow = Shadow(challengers.detector)
         self._optics = OpticsWatch()
-        self._pairing = Pairing(time.monotonic_ns())
+        self._pairing = Pairing(time.monotonic_ns(), software_triggered)
         self._pairs: deque[Pair] = deque()
         self._judged_ms: deque[float] = deque(maxlen=_RECENT)
         self._heartbeat_at = 0.0
@@ -129,8 +132,7 @@ class InspectorProcess:
             beat()
             for message in self._bus.receive(0 if self._pairs or self._may_judge_copy() else _IDLE_S):
                 self._take(message)
-            for extra in self._pairing.expire(time.monotonic_ns()):
-                self._discard(extra)
+            self._sort(self._pairing.expire(time.monotonic_ns()))
             if self._pairs:
                 self._inspect(self._pairs.popleft())
             elif self._may_judge_copy() and (judged := self._shadow.inspect()) is not None:
@@ -145,14 +147,16 @@ class InspectorProcess:
 
     def _take(self, message: Ticket | FrameRef | CameraArmed) -> None:
         if isinstance(message, CameraArmed):
-            for extra in self._pairing.armed(message.camera, message.camera_epoch):
-                self._discard(extra)
-            return
-        outcome = self._pairing.ticket(message) if isinstance(message, Ticket) else self._pairing.frame(message)
-        if isinstance(outcome, Pair):
-            self._pairs.append(outcome)
-        elif isinstance(outcome, Extra):
-            self._discard(outcome)
+            self._sort(self._pairing.armed(message.camera, message.camera_epoch))
+        else:
+            self._sort(self._pairing.ticket(message) if isinstance(message, Ticket) else self._pairing.frame(message))
+
+    def _sort(self, outcomes: Sequence[Pair | Extra]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Pair):
+                self._pairs.append(outcome)
+            else:
+                self._discard(outcome)
 
     def _inspect(self, pair: Pair) -> None:
         ticket, ref = pair.ticket, pair.frame

@@ -143,7 +143,8 @@ def _run_inspector(config: Config) -> None:
     models = ModelShelf(lambda: models_in_service(engine, config))
     challengers = ModelShelf(lambda: models_in_shadow(engine, config))
     codes = {product.part_number: product.serial_code for product in config.products if product.serial_code}
-    process = InspectorProcess(bus, Rings(config.run_dir), models, challengers, codes)
+    software_triggered = {camera.name for camera in config.cameras if camera.software_triggered}
+    process = InspectorProcess(bus, Rings(config.run_dir), models, challengers, codes, software_triggered)
     _until_stopped(process, bus)
 
 

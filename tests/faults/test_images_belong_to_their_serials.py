@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -68,3 +69,23 @@ def test_edges_that_nobody_asked_for_cost_parts_and_never_swap_images(station: R
         station.check_images("L1", inspected)
         assert "desync" in station.summary("L1").reasons
         assert inspected > 100
+
+
+def test_edges_that_were_allowed_and_never_raised_cost_parts_and_never_swap_images(
+    station: RunningStation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raise_edge, allowed = station.camera.edge, itertools.count(1)
+
+    def raise_most() -> int:
+        """The camera counts the next part's edge as that of the part whose edge was forgotten."""
+        return 0 if next(allowed) % 40 == 20 else raise_edge()
+
+    monkeypatch.setattr(station.camera, "edge", raise_most)
+    with station:
+        station.open_lot("L1")
+        station.convey(station.parts("L1", range(200)), RATE)
+        station.check_invariants("L1")
+        inspected = sum(row["verdict"] != "not_inspected" for row in station.rows("L1"))
+        station.check_images("L1", inspected)
+        assert "desync" in station.summary("L1").reasons
+        assert inspected > 50

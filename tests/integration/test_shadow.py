@@ -93,7 +93,7 @@ def test_no_copy_is_judged_while_a_part_is_on_its_way(peers: InspectorPeers, cha
         for _ in range(5):
             peers.recorder.expect(Heartbeat)
         peers.send(lost)
-        peers.send(ref=peers.frame(coming, scene(2)))
+        peers.send(ref=peers.frame(coming, scene(2), after_ms=0))
         peers.inspected(coming)
         assert peers.recorder.came(ShadowInspected) == []
         # A frame that does not come does not keep the challenger waiting for long.
