@@ -103,7 +103,7 @@ class Ring:
         return None
 
     def write(self, slot: int, pixels: NDArray[np.generic]) -> None:
-        """Copy an image into a slot that is being written."""
+        """Copy pixels, of any dtype and shape that fit, into a slot that is being written; RingError if they do not."""
         if pixels.nbytes > self.slot_bytes:
             raise RingError(
                 f"image of {pixels.nbytes} bytes does not fit a slot of {self.slot_bytes}; restart the camera process"

@@ -11,7 +11,11 @@ unset PYTHONDONTWRITEBYTECODE
 
 install_station() {
   local extra=$1 stamp="$top/.venv/installed${1//[^a-z]/}"
-  [ -x "$top/.venv/bin/python" ] || "$python" -m venv "$top/.venv"
+  # Without pip it was begun and not finished.
+  if [ ! -x "$top/.venv/bin/python" ] || [ ! -x "$top/.venv/bin/pip" ]; then
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv is not complete; on Debian and Ubuntu: apt install python3.11-venv" >&2; exit 1; }
+    "$python" -m venv "$top/.venv"
+  fi
   # Again only when what is installed may have changed.
   if [ ! -e "$stamp" ] || [ "$top/pyproject.toml" -nt "$stamp" ] || [ -n "$(find "$top/cameras/simulator" -newer "$stamp" -name '*.[chx]*' ! -name '*.cti' -print -quit)" ]; then
     echo "installing the station into $top/.venv …" >&2

@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from inspection.bench.report import show, write
 from inspection.cli_options import PASS_ON, run_or_explain, showing_progress
 from inspection.errors import StationError
+from inspection.figures import show, write
 
 app = typer.Typer(help="Measure the station beside its limit and its peers.", no_args_is_help=True)
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures to FILE as JSON.")]

@@ -22,9 +22,9 @@ def doctor(
     """Is this machine fit for a station? Producers, cameras, processor, disk, clock, network; changes nothing."""
     from rich.console import Console
 
-    from inspection.bench.report import write
     from inspection.doctor.examination import examine, failed
     from inspection.doctor.findings import document, summary, table
+    from inspection.figures import write
 
     def action() -> None:
         with showing_progress() as progress:

@@ -9,10 +9,10 @@ import msgspec
 import typer
 
 from inspection import config as configuration
-from inspection.bench.report import show
 from inspection.cli_options import OPERATOR, ByOption, ConfigOption, audited, command, run_or_explain, writing
 from inspection.domain import Scope
 from inspection.errors import StationError
+from inspection.figures import show
 from inspection.mes.receiver import Stream
 
 token_app = typer.Typer(help="Tokens of programs that use the REST interface.", no_args_is_help=True)
@@ -47,13 +47,13 @@ def create(
 
 
 @token_app.command("revoke")
-def revoke(account: Account, config: ConfigOption) -> None:
+def revoke(account: Account, config: ConfigOption, by: ByOption = OPERATOR) -> None:
     """Let the token of an account open nothing any more."""
 
     from inspection.records.tokens import revoke_token
 
     def action() -> None:
-        with writing(config, command(OPERATOR, "token revoke", f"account {account}")) as (_, connection):
+        with writing(config, command(by, "token revoke", f"account {account}")) as (_, connection):
             revoke_token(connection, account)
         typer.echo(f"the token of {account} opens nothing from now on")
 
@@ -113,6 +113,7 @@ def replay(
     config: ConfigOption,
     after: Annotated[int, typer.Option(min=0, metavar="N", help="Deliver again what comes after this number.")],
     stream: Annotated[Stream, typer.Option(help="Of which stream.")] = Stream.INSPECTIONS,
+    by: ByOption = OPERATOR,
 ) -> None:
     """Deliver again to a receiver; the running outbox takes this up at once, another when it starts."""
 
@@ -126,7 +127,7 @@ def replay(
         request = replay_path(positions_path(loaded.outbox_dir, receiver))
         fresh = request.with_suffix(".asked")
         loaded.outbox_dir.mkdir(parents=True, exist_ok=True)
-        with audited(loaded, command(OPERATOR, "outbox replay", f"receiver {receiver}", stream=stream, after=after)):
+        with audited(loaded, command(by, "outbox replay", f"receiver {receiver}", stream=stream, after=after)):
             fresh.write_bytes(msgspec.json.encode({stream: after}))
             fresh.replace(request)
         typer.echo(f"{receiver} gets {stream.replace('_', ' ')} again after number {after}")

@@ -175,12 +175,15 @@ def remove(
     sha256: Annotated[str, typer.Argument(help="The image, as `golden list` lists it.")],
     config: ConfigOption,
     product: ProductOption,
+    reason: ReasonOption,
+    by: ByOption = OPERATOR,
 ) -> None:
     """Take an image out of the golden set."""
     from inspection.records.stored_images import remove_golden
 
     def action() -> None:
-        with writing(config, command(OPERATOR, "golden remove", f"product {product}", sha256=sha256)) as (_, connection):
+        trace = command(by, "golden remove", f"product {product}", sha256=sha256, reason=reason)
+        with writing(config, trace) as (_, connection):
             remove_golden(connection, product, sha256)
 
     run_or_explain(action)
@@ -201,11 +204,11 @@ def start_challenger(
 
 
 @shadow.command()
-def stop(config: ConfigOption, product: ProductOption) -> None:
+def stop(config: ConfigOption, product: ProductOption, by: ByOption = OPERATOR) -> None:
     """End the challenger of a product."""
     from inspection.records.shadows import stop_shadow
 
-    trace = command(OPERATOR, "shadow stop", f"product {product}")
+    trace = command(by, "shadow stop", f"product {product}")
     _with_station(config, trace, lambda station, connection: stop_shadow(connection, station, product))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from inspection import config as configuration
-from inspection.cli_options import OPERATOR, ConfigOption, audited, command, run_or_explain
+from inspection.cli_options import OPERATOR, ByOption, ConfigOption, audited, command, run_or_explain
 from inspection.errors import ConfigError
 
 app = typer.Typer(help="The OPC UA server: its users.", no_args_is_help=True)
@@ -22,6 +22,7 @@ def add(
     password: Annotated[
         str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="Asked for if it is not given.")
     ],
+    by: ByOption = OPERATOR,
 ) -> None:
     """Add a user, or change a password; the server takes it at the next login."""
     from inspection.opcua.security import Users
@@ -30,7 +31,7 @@ def add(
         loaded = configuration.load(config)
         if loaded.opcua is None:
             raise ConfigError(f"{config} has no [opcua]; add the section, and look into .github/interfaces/opcua.md")
-        with audited(loaded, command(OPERATOR, "opcua user add", f"user {name}")):
+        with audited(loaded, command(by, "opcua user add", f"user {name}")):
             Users(loaded.data_dir / loaded.opcua.users_file).add(name, password)
         typer.echo(f"user {name} may log in")
 

@@ -22,7 +22,7 @@ def sbom(
     ] = None,
 ) -> None:
     """List the installed packages that the station needs, with versions and licences."""
-    from inspection.bench.report import show
+    from inspection.figures import show
     from inspection.sbom import ROOT, cyclonedx, packages, table
 
     found = packages()

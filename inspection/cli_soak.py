@@ -31,7 +31,7 @@ def soak(
 
     Ctrl-C ends it with the report so far. The exit status is 1 if anything did not hold.
     """
-    from inspection.bench.report import write
+    from inspection.figures import write
     from inspection.soak.command import soaked
     from inspection.soak.page import write_page
     from inspection.soak.report import print_report

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from inspection.bench.report import show
 from inspection.cli_options import OPERATOR, ByOption, ConfigOption, ReasonOption, command, reading, run_or_explain, writing
+from inspection.figures import show
 
 app = typer.Typer()
 hold_app = typer.Typer(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import typer
 
 from inspection import config as configuration
-from inspection.cli_options import OPERATOR, ConfigOption, audited, command, run_or_explain
+from inspection.cli_options import OPERATOR, ByOption, ConfigOption, audited, command, run_or_explain
 from inspection.config import Config
 from inspection.errors import ConfigError
 
@@ -26,7 +26,7 @@ def show(config: ConfigOption) -> None:
 
 
 @app.command()
-def renew(config: ConfigOption) -> None:
+def renew(config: ConfigOption, by: ByOption = OPERATOR) -> None:
     """Make another key and certificate, as after a change of the machine's name or address; browsers warn once more."""
     from inspection.tls import generate, generated_path
 
@@ -34,7 +34,7 @@ def renew(config: ConfigOption) -> None:
         loaded = configuration.load(config)
         if loaded.web.tls != "generated":
             raise ConfigError('the station makes its certificate only with tls = "generated" in [web]')
-        with audited(loaded, command(OPERATOR, "tls renew", "certificate of the pages")):
+        with audited(loaded, command(by, "tls renew", "certificate of the pages")):
             generate(generated_path(loaded), loaded.station.name, loaded.web.host)
         _print(loaded)
         typer.echo("it is served within a minute")

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from inspection.bench.report import show
 from inspection.cli_options import OPERATOR, ByOption, ConfigOption, command, reading, run_or_explain, writing
 from inspection.domain import Role
 from inspection.errors import StationError
+from inspection.figures import show
 
 user_app = typer.Typer(help="People who log in to the pages.", no_args_is_help=True)
 audit_app = typer.Typer(help="What people and programs did or were refused.", no_args_is_help=True)
@@ -130,7 +130,7 @@ def verify_chain(
             kept = read_head(copy)
             if kept is None:
                 raise StationError(
-                    f"{copy} is no copy of {HEAD}: a number and a digest; the log tells both of every hundredth entry"
+                    f"{copy} is no copy of {HEAD}: a number and a digest; the log tells both of an entry of every hundred"
                 )
             anchors[kept[0]] = kept[1]
         with reading(config) as (loaded, connection):

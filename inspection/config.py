@@ -6,13 +6,24 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tomllib
+from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from cameras.simulator import PRODUCER
 from inspection.errors import ConfigError, NotFound
@@ -216,6 +227,16 @@ class HttpReceiverConfig(_Section):
     url: str = Field(pattern=r"^https?://[^\s]+$")
     secret_file: Path
     ca_file: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _no_password_in_it(cls, url: str) -> str:
+        if "@" in urlsplit(url).netloc:
+            raise ValueError(
+                "no user or password in url, which many may read: the receiver knows the station by the signature that is made "
+                "with secret_file"
+            )
+        return url
 
 
 SparkplugId = Annotated[str, StringConstraints(pattern=r"^[^+/#\x00-\x1f\x7f]{1,64}$")]
@@ -470,14 +491,26 @@ def in_force(path: Path) -> Path:
 
 
 def prepare_directories(config: Config) -> None:
-    """Make what the processes need; the run directory is for the station's user alone."""
+    """Make what the processes need; the run directory is for the station's user alone, or ConfigError."""
+    _prepare_run_dir(config.run_dir)
     for directory in (
         config.data_dir,
         config.image_dir,
         config.models_dir,
         config.log_dir,
         config.outbox_dir,
-        config.run_dir,
         config.simulator_dir,
     ):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _prepare_run_dir(directory: Path) -> None:
+    """Everybody may make one of this name first, and would then own or replace what the station opens in it."""
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise ConfigError(
+            f"{directory}, where sockets and images in memory would be, is no folder of the station's user alone: see with "
+            "ls -ld who made it, and have it removed"
+        )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -37,7 +39,7 @@ from inspection.starting import close_lots, free_port, open_lots, running_statio
 from inspection.summary import print_summary, summarize
 
 CAMERA, SERIAL = "top", "SIM0001"
-RENDERED_PRODUCT = "flange"
+RENDERED_PRODUCT, UNNAMED_PRODUCT = "flange", "part"
 # Of the rendered parts, this share has a defect.
 _DEFECT_SHARE = 0.25
 _SEED = 20_260
@@ -45,6 +47,12 @@ _SEED = 20_260
 _DEADLINE_MS = 1_000.0
 # Between parts on the belt in front of the simulated PLC, and by which share its speed goes up and down.
 _PITCH_MM, _SPEED_CHANGE = 100.0, 0.3
+
+
+def part_number(images: Path) -> str:
+    """A name that the configuration takes, as like to that of the folder as can be."""
+    plain = unicodedata.normalize("NFKD", images.name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-_")[:32].rstrip("-_") or UNNAMED_PRODUCT
 
 
 class Demo:
@@ -72,7 +80,7 @@ class Demo:
         self._data = data.resolve()
         self._port = free_port(port)
         self._plc = plc
-        self._product = self._images.name[:32] if self._images else RENDERED_PRODUCT
+        self._product = part_number(self._images) if self._images else RENDERED_PRODUCT
         # With the summary on standard output, nothing else may be there.
         self._console = Console(stderr=json is not None and str(json) == "-")
         if not self._console.is_terminal:

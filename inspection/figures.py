@@ -1,4 +1,4 @@
-"""How a benchmark ends: a table for people and a document for programs."""
+"""Figures: a table for people and a document for programs."""
 
 from __future__ import annotations
 

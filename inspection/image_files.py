@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from inspection.errors import StationError
 
 FILE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 """Pillow's decoders that are used, whatever the file's name says: others would start programs or read what no camera sends."""
+MAX_PIXELS = 89 * 10**6
+"""More may exhaust the memory. Pillow itself warns from about here on, and refuses twice as many."""
 DAMAGED = (
     OSError,
     SyntaxError,
@@ -31,9 +34,8 @@ DAMAGED = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )
-"""What Pillow raises for files that are damaged, or larger than its limit of 89 megapixels."""
+"""What Pillow raises for files that are damaged, and ``open_image`` for those that are too large."""
 
 _FORMATS = {
     "L": PixelFormat.Mono8,
@@ -41,6 +43,9 @@ _FORMATS = {
     "RGBA": PixelFormat.RGBa8,
     "I;16": PixelFormat.Mono16,
 }
+
+# Filters of warnings are those of the process: of two threads that change them, one would leave the other's behind.
+_one_at_a_time = threading.Lock()
 
 
 class UnreadableFile(StationError):
@@ -67,10 +72,11 @@ def frame_of(file: Path | bytes, name: str) -> Frame:
 
 @contextmanager
 def open_image(file: Path | bytes) -> Iterator[Image.Image]:
-    """The image, its pixels not read yet. Raises one of DAMAGED."""
-    with warnings.catch_warnings():
-        # Odd metadata is no reason to refuse pixels; a size that may exhaust the memory is.
+    """The image, its pixels not read yet; one at a time in a process. Raises one of DAMAGED."""
+    with _one_at_a_time, warnings.catch_warnings():
+        # Odd metadata is no reason to refuse pixels.
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=FILE_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width}×{image.height} pixels are more than {MAX_PIXELS / 1e6:g} megapixels")
             yield image

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,10 @@ MAP_FORMAT = "Map16"
 
 
 def decode_frame(data: bytes, pixel_format: PixelFormat) -> NDArray[np.generic]:
-    """The pixels of a frame that was stored as PNG; StationError if the bytes are not such an image."""
+    """The pixels of a frame that was stored as PNG, (height, width) or (height, width, channels), of the format's dtype.
+
+    StationError if the bytes are not such an image.
+    """
     image = decode_png(data)
     channels = {PixelFormat.RGB8: 3, PixelFormat.RGBa8: 4}.get(pixel_format, 1)
     if image is None or (image.shape[2] if image.ndim == 3 else 1) != channels:
@@ -35,7 +39,9 @@ def decode_frame(data: bytes, pixel_format: PixelFormat) -> NDArray[np.generic]:
 
 
 def encode_map(anomaly_map: NDArray[np.floating], fail_threshold: float) -> bytes:
-    """16 bit PNG of raw scores; full scale is twice the fail threshold, so that maps of one model compare by eye."""
+    """16 bit PNG of raw scores (height, width); full scale is twice the fail threshold, so that maps of one model compare by
+    eye.
+    """
     scaled = np.clip(anomaly_map.astype(np.float32) / (2 * fail_threshold), 0, 1)
     return encode_png(np.round(scaled * 65535).astype(np.uint16))
 
@@ -59,7 +65,7 @@ class ImageStore:
         path = self.path(sha256)
         if not self._touch(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_suffix(f".{os.getpid()}.new")
+            fresh = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.new")
             try:
                 with fresh.open("wb") as file:
                     file.write(data)

@@ -213,8 +213,8 @@ def _receiver(receiver: HttpReceiverConfig | MqttReceiverConfig) -> dict[str, st
             "encryption": "TLS" if receiver.tls else "none",
         }
     url = urlsplit(receiver.url)
-    # A name and password may stand before the host, and a secret behind the question mark.
-    return {"kind": "HTTP push, signed", "address": f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"}
+    # A secret may stand behind the question mark.
+    return {"kind": "HTTP push, signed", "address": f"{url.scheme}://{url.netloc}{url.path}"}
 
 
 def _software(connection: Connection) -> dict[str, str]:

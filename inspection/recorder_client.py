@@ -1,4 +1,4 @@
-"""How the web process has lots and parts written: it asks the recorder."""
+"""How other processes have lots and parts written: they ask the recorder."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from inspection.commands import CloseLot, Done, OpenLot
 from inspection.config import Config
 from inspection.errors import StationError
 from inspection.processes import end_with_parent
-from inspection.web.commands import ZmqRecorderClient
+from inspection.recorder_client import ZmqRecorderClient
 
 _START_S = 60.0
 _STOP_S = 30.0

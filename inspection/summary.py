@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection, select
 
 from inspection.cell import Outcome
 from inspection.domain import Verdict
+from inspection.quality.curves import auroc
 from inspection.records.queries import lot_summary
 from inspection.records.tables import inspections
 
@@ -65,21 +65,11 @@ def summarize(connection: Connection, lots: list[str], outcomes: list[Outcome]) 
             }
             for kind, defective in (("good", False), ("defective", True))
         },
-        "image_auroc": auroc(good, bad),
+        "image_auroc": auroc(good, bad) if len(good) and len(bad) else None,
         "trigger_to_durable_ms": _percentiles(durable),
         "stages_ms": {name: _percentiles([row.timings_ms[name] for row in rows if name in row.timings_ms]) for name in stages},
         "models": sorted({row.model for row in rows if row.model}),
     }
-
-
-def auroc(good: NDArray[np.floating], bad: NDArray[np.floating]) -> float | None:
-    """Share of (good, bad) pairs in which the bad score is higher, ties counted half (Mann–Whitney); None without both kinds."""
-    if not len(good) or not len(bad):
-        return None
-    ordered = np.sort(good)
-    below = np.searchsorted(ordered, bad, "left")
-    not_above = np.searchsorted(ordered, bad, "right")
-    return float((below + not_above).sum() / (2 * len(good) * len(bad)))
 
 
 def _percentiles(values: list[float]) -> dict[str, float] | None:

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from local_client import local_client
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, create_engine, insert, make_url, text
 from sqlalchemy.exc import ProgrammingError
@@ -261,6 +262,6 @@ def web_settings(database_url: str, image_dir: Path, tmp_path: Path, command_add
 
 @pytest.fixture
 def api(engine: Engine, web_settings: Settings) -> Iterator[TestClient]:
-    """A client of the REST API on the test's database."""
-    with TestClient(create_api(web_settings)) as client:
+    """A client of the REST API on the test's database, on this machine."""
+    with local_client(create_api(web_settings)) as client:
         yield client

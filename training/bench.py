@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from inspection.bench.report import Row, show, write
+from inspection.figures import Row, show, write
 from inspection.scheduling import wait_for_inspection
 
 if TYPE_CHECKING:

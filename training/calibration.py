@@ -72,7 +72,7 @@ def combined(levels: Sequence[torch.Tensor], units: Sequence[tuple[float, float]
 
 
 def whole_image_scale(patch_scores: NDArray[np.float64], image_distances: NDArray[np.float64]) -> tuple[float, float]:
-    """Scale and exponent that bring whole-image distances of good images to half the spread of their patch scores.
+    """Scale and exponent that bring whole-image distances (n,) of good images to half the spread of their patch scores (n,).
 
     Half: the distance of the mean features is meant for what no patch shows, a missing part or wrong light, and not to
     outvote the patches among images that are all but good.

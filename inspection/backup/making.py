@@ -20,6 +20,7 @@ from inspection.artifact import read_artifact
 from inspection.backup import postgresql
 from inspection.backup.gently import Gently, Told, sync_disk
 from inspection.backup.manifest import (
+    BESIDE,
     CONFIGURATION,
     POSTGRESQL,
     SQLITE,
@@ -35,13 +36,9 @@ from inspection.backup.verifying import check_sqlite
 from inspection.config import Config
 from inspection.errors import ModelError
 from inspection.images import ImageStore
-from inspection.records.audit import HEAD
 from inspection.records.damage import damage, file_of
 from inspection.records.database import open_engine, schema_revision
 from inspection.records.sqlite_copy import copy_sqlite
-
-# What lies beside the records and belongs to them; private keys and passwords are not in these.
-_BESIDE = ("outbox/*.json", "outbox/*.bdseq", "settings/*", "opcua/job.json", "opcua/trusted/*", HEAD)
 
 
 def make_backup(config: Config, config_path: Path, destination: Path, told: Told) -> tuple[str, Manifest]:
@@ -151,7 +148,7 @@ def _see_room(destination: Path, file: Path) -> None:
 
 def _copy_beside(config: Config, config_path: Path, making: Path, gently: Gently) -> None:
     gently.copy(config_path, making / CONFIGURATION)
-    for pattern in _BESIDE:
+    for pattern in BESIDE:
         for file in sorted(each for each in config.data_dir.glob(pattern) if each.is_file()):
             gently.copy(file, making / file.relative_to(config.data_dir))
 

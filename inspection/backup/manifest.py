@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 import msgspec
 
 from inspection.artifact import FileEntry
 from inspection.errors import StationError
+from inspection.records.audit import HEAD
 
 MANIFEST = "manifest.json"
 VERSION = 1
 CONFIGURATION = "station.toml"
 SQLITE, POSTGRESQL = "station.db", "station.pgdump"
+BESIDE = ("outbox/*.json", "outbox/*.bdseq", "settings/*", "opcua/job.json", "opcua/trusted/*", HEAD)
+"""What lies beside the records and belongs to them; private keys and passwords are not in these."""
 _BACKUPS = "backups"
+_DIGEST = r"^[0-9a-f]{64}\Z"
 
 
 class BackupError(StationError):
@@ -38,7 +44,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, FileEntry]
     images: int
     lost: int
-    models: tuple[str, ...]
+    models: tuple[Annotated[str, msgspec.Meta(pattern=_DIGEST)], ...]
     lost_models: tuple[str, ...]
     left_out: tuple[str, ...]
 
@@ -63,7 +69,7 @@ def chosen(destination: Path, name: str | None) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """BackupError if it is none, or that of a newer version."""
+    """BackupError if it is none, that of a newer version, or names files that are in no backup."""
     try:
         document = (folder / MANIFEST).read_bytes()
         version = msgspec.json.decode(document, type=_Version).version
@@ -71,9 +77,35 @@ def read_manifest(folder: Path) -> Manifest:
             raise BackupError(
                 f"{folder} is a backup of version {version}, this station reads version {VERSION}; update the station"
             )
-        return msgspec.json.decode(document, type=Manifest)
+        manifest = msgspec.json.decode(document, type=Manifest)
     except (OSError, msgspec.DecodeError) as error:
         raise BackupError(f"{folder / MANIFEST} cannot be read: {error}; take another backup") from error
+    _check_files(folder, manifest.files)
+    return manifest
+
+
+def _check_files(folder: Path, files: Collection[str]) -> None:
+    """Whatever is named is read, and written below the data directory."""
+    databases = {SQLITE, POSTGRESQL} & set(files)
+    strange = [name for name in files if name not in (CONFIGURATION, *databases) and not _is_beside(name)]
+    if strange:
+        raise BackupError(f"{folder / MANIFEST} names {strange[0]!r}, which is in no backup; take another backup")
+    if CONFIGURATION not in files or len(databases) != 1:
+        raise BackupError(f"{folder / MANIFEST} does not name the configuration and one database; take another backup")
+
+
+def _is_beside(name: str) -> bool:
+    path = PurePosixPath(name)
+    # match looks at the end of a path alone.
+    alike = any(path.match(pattern) and len(path.parts) == pattern.count("/") + 1 for pattern in BESIDE)
+    return alike and str(path) == name and ".." not in path.parts and "\0" not in name
+
+
+def check_digest(digest: str) -> str:
+    """Files of images and models are named by their digests; BackupError for one that would name another file."""
+    if re.match(_DIGEST, digest) is None:
+        raise BackupError(f"the database names an image or model {digest[:80]!r}, which is no SHA-256: somebody altered it")
+    return digest
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

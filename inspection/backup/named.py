@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, Select, String, column, func, inspect, select, table, union
 
+from inspection.backup.manifest import check_digest
+
 _WITH_IMAGES = ("images", "imported_images", "golden_images")
 _CHUNK = 1_000
 
@@ -17,7 +19,7 @@ def rows_of(connection: Connection) -> dict[str, int]:
 
 
 def images_of(connection: Connection) -> Iterator[str]:
-    """The SHA-256 of every image that is to be in the store; each once."""
+    """The SHA-256 of every image that is to be in the store; each once. BackupError if one is none."""
     inspector = inspect(connection)
     parts = []
     for name in _WITH_IMAGES:
@@ -29,10 +31,10 @@ def images_of(connection: Connection) -> Iterator[str]:
         parts.append(part)
     statement = union(*parts).execution_options(yield_per=_CHUNK)
     for row in connection.execute(statement):
-        yield str(row[0])
+        yield check_digest(str(row[0]))
 
 
 def models_of(connection: Connection) -> dict[str, str]:
-    """Where each registered model lies, by digest; relative to the data directory unless absolute."""
+    """Where each registered model lies, by digest; relative to the data directory unless absolute. BackupError as above."""
     statement = select(column("model", String), column("path", String)).select_from(table("models"))
-    return {row.model: row.path for row in connection.execute(statement)}
+    return {check_digest(str(row.model)): row.path for row in connection.execute(statement)}

@@ -12,12 +12,13 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, delete, make_url, update
 from sqlalchemy.exc import DBAPIError
 
+from inspection.artifact import MANIFEST as MODEL_MANIFEST
 from inspection.artifact import read_artifact
 from inspection.backup import postgresql
 from inspection.backup.gently import Told, copy_file, sync_disk
 from inspection.backup.manifest import CONFIGURATION, POSTGRESQL, SQLITE, BackupError
 from inspection.backup.named import images_of, models_of, rows_of
-from inspection.backup.verifying import Sound
+from inspection.backup.verifying import Sound, read_model, refuse_links
 from inspection.config import Config, prepare_directories
 from inspection.errors import ModelError, NewerRecords, StationError
 from inspection.images import ImageStore
@@ -86,7 +87,7 @@ def _restore(sound: Sound, destination: Path, config: Config, by: str, told: Tol
         postgresql.restore(config.database_url, sound.folder / POSTGRESQL)
         engine = open_engine(config.database_url)
     try:
-        _check_rows(engine, sound)
+        _check(engine, sound)
         migrate(engine)
         with engine.begin() as connection:
             images = _copy_images(connection, destination, config, sound.manifest.images, told)
@@ -130,9 +131,14 @@ def _numbers_given_out(config: Config) -> int:
     return max(numbers)
 
 
-def _check_rows(engine: Engine, sound: Sound) -> None:
+def _check(engine: Engine, sound: Sound) -> None:
+    """BackupError unless the database has the rows that were backed up, and names images and models by their digests."""
     with engine.connect() as connection:
         rows = rows_of(connection)
+        # Both are checked as they are read.
+        models_of(connection)
+        for _ in images_of(connection):
+            pass
     wrong = [
         f"{name} has {rows.get(name)} rows, not {count}" for name, count in sound.manifest.rows.items() if rows.get(name) != count
     ]
@@ -151,6 +157,7 @@ def _copy_images(connection: Connection, destination: Path, config: Config, tota
             # Gone or damaged here. What the backup lacks, the station lacked.
             if not there.path(sha256).exists():
                 continue
+            refuse_links(there.root, str(there.path(sha256).relative_to(there.root)))
             copy_file(there.path(sha256), here.path(sha256))
         count += 1
     return count
@@ -159,16 +166,19 @@ def _copy_images(connection: Connection, destination: Path, config: Config, tota
 def _copy_models(connection: Connection, destination: Path, config: Config) -> int:
     count = 0
     for digest, path in models_of(connection).items():
-        source, target = destination / "models" / digest, config.models_dir / digest
+        target = config.models_dir / digest
         try:
             read_artifact(config.data_dir / path, digest)
         except ModelError:
-            if not source.exists():
+            try:
+                artifact = read_model(destination, digest)
+            except ModelError:
                 continue
             shutil.rmtree(target, ignore_errors=True)
             making = target.with_name(f".{digest}.new")
             shutil.rmtree(making, ignore_errors=True)
-            shutil.copytree(source, making)
+            for file in (MODEL_MANIFEST, *artifact.files):
+                copy_file(artifact.path / file, making / file)
             making.rename(target)
             connection.execute(update(models).where(models.c.model == digest).values(path=str(target)))
         count += 1

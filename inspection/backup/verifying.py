@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection
 
-from inspection.artifact import read_artifact
+from inspection.artifact import MANIFEST as MODEL_MANIFEST
+from inspection.artifact import Artifact, read_artifact
 from inspection.backup import postgresql
 from inspection.backup.gently import Told
 from inspection.backup.manifest import POSTGRESQL, SQLITE, BackupError, Manifest, entry_of, folder_of, read_manifest
-from inspection.backup.named import images_of
+from inspection.backup.named import images_of, models_of
 from inspection.errors import ModelError, NotFound, StationError
 from inspection.images import ImageStore
 from inspection.records.database import open_engine
@@ -33,6 +35,7 @@ def verify_backup(destination: Path, name: str, told: Told) -> Sound:
     manifest = read_manifest(folder)
     for done, (file, entry) in enumerate(manifest.files.items(), 1):
         told("files", done, len(manifest.files))
+        refuse_links(folder, file)
         try:
             found = entry_of(folder / file)
         except OSError as error:
@@ -44,6 +47,7 @@ def verify_backup(destination: Path, name: str, told: Told) -> Sound:
         engine = open_engine(f"sqlite:///{folder / SQLITE}", read_only=True)
         try:
             with engine.connect() as connection:
+                models_of(connection)  # for its error
                 _verify_images(connection, destination, manifest, told)
         finally:
             engine.dispose()
@@ -52,7 +56,7 @@ def verify_backup(destination: Path, name: str, told: Told) -> Sound:
         postgresql.check(folder / POSTGRESQL)
     for digest in manifest.models:
         try:
-            read_artifact(destination / "models" / digest, digest)
+            read_model(destination, digest)
         except ModelError as error:
             raise BackupError(f"a model of the backup is damaged: {error}") from error
     return Sound(name, folder, manifest)
@@ -77,11 +81,28 @@ def check_sqlite(file: Path, rows: dict[str, int]) -> None:
         raise BackupError(f"{file}: {'; '.join(wrong)}")
 
 
+def read_model(destination: Path, digest: str) -> Artifact:
+    """A model in a folder of backups. BackupError as ``refuse_links``, ModelError as ``read_artifact``."""
+    folder = destination / "models"
+    artifact = read_artifact(folder / digest, digest)
+    refuse_links(folder, *(f"{digest}/{name}" for name in (MODEL_MANIFEST, *artifact.files)))
+    return artifact
+
+
+def refuse_links(folder: Path, *names: str) -> None:
+    """BackupError if a link leads from these files below a folder to others."""
+    for name in names:
+        # Unlike Path.resolve, realpath takes links that lead to themselves.
+        if os.path.realpath(folder / name) != f"{os.path.realpath(folder)}/{name}":
+            raise BackupError(f"{folder / name} is a link, which is in no backup; take another backup")
+
+
 def _verify_images(connection: Connection, destination: Path, manifest: Manifest, told: Told) -> None:
     store = ImageStore(destination / "images")
     missing = 0
     for done, sha256 in enumerate(images_of(connection), 1):
         told("images", done, manifest.images)
+        refuse_links(store.root, str(store.path(sha256).relative_to(store.root)))
         try:
             store.read(sha256)
         except NotFound:

@@ -67,7 +67,8 @@ class Times:
 @dataclass(frozen=True, slots=True)
 class RecordsCase:
     """One database with so many rows. ``reads`` by name: the first and last page of a lot, its summary, all attempts of a serial,
-    what changed after a sequence number, searches across lots, the list of lots, what a new recorder looks at. Durable means committed with a sync to the disk.
+    what changed after a sequence number, searches across lots, the list of lots, what a new recorder looks at. Durable means
+    committed with a sync to the disk.
     """
 
     database: str

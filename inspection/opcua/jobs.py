@@ -29,8 +29,8 @@ from inspection.opcua.nodes import AddressSpace, types
 from inspection.opcua.refusals import Code, Refusal, WrongState
 from inspection.opcua.results import SINGLE, Names
 from inspection.opcua.state import AUTOMATIC, Automatic, State, VisionStateMachine
+from inspection.recorder_client import RecorderClient
 from inspection.records.queries import get_lot
-from inspection.web.commands import RecorderClient
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ class Jobs:
         self._job_file = job_file
         self._lock = asyncio.Lock()
         self._single: _Single | None = None
-        self._unclosed: set[str] = set()
+        # Who ended the job of each.
+        self._unclosed: dict[str, str] = {}
         # Lots that a job asked to be opened without getting an answer.
         self._doubtful: set[str] = set()
         # The first time the station goes to work by itself; after Halt and Reset a client decides.
@@ -90,7 +91,7 @@ class Jobs:
 
     # --- methods ---
 
-    async def start_continuous(self, meas: str, part: str, recipe: str, product: str) -> str:
+    async def start_continuous(self, meas: str, part: str, recipe: str, product: str, by: str) -> str:
         """Returns the JobId. A lot that was never opened is opened, if the configuration has lots_from_jobs."""
         async with self._lock:
             self._require(Automatic.READY)
@@ -98,7 +99,7 @@ class Jobs:
             wanted = _agree(recipe, product)
             known = await self._lot(lot)
             if known is None:
-                job = await self._open(lot, wanted)
+                job = await self._open(lot, wanted, by)
             else:
                 _check(known, wanted)
                 self._recipe(known.product)
@@ -142,25 +143,25 @@ class Jobs:
             await self._fire_job("JobStarted", job)
             return job
 
-    async def stop(self, ending: str) -> None:
+    async def stop(self, ending: str, by: str) -> None:
         """``ending``: Stop or Abort. Parts that the line has triggered get their results in either case."""
         async with self._lock:
             self._require(Automatic.CONTINUOUS, Automatic.SINGLE)
             job = self._single.job if self._single else self._names.job(self.job.lot) if self.job else ""
             self._single = None
-            await self._end_job(strict=True)
+            await self._end_job(by, strict=True)
             await self._machine.go_automatic(Automatic.READY, ending)
             await self._fire_job("Ready", job)
 
-    async def halt(self) -> None:
+    async def halt(self, by: str) -> None:
         async with self._lock:
             self._require(State.PREOPERATIONAL, State.OPERATIONAL, State.ERROR)
-            await self._leave(State.HALTED)
+            await self._leave(State.HALTED, by)
 
-    async def reset(self) -> None:
+    async def reset(self, by: str) -> None:
         async with self._lock:
             self._require(State.HALTED, State.OPERATIONAL, State.ERROR)
-            await self._leave(State.PREOPERATIONAL)
+            await self._leave(State.PREOPERATIONAL, by)
 
     async def select_mode_automatic(self) -> None:
         async with self._lock:
@@ -241,36 +242,36 @@ class Jobs:
         await self._machine.go_automatic(Automatic.CONTINUOUS, ending)
         await self._fire_job("JobStarted", self._names.job(job.lot))
 
-    async def _leave(self, state: State) -> None:
+    async def _leave(self, state: State, by: str) -> None:
         self._by_itself = False
         self._single = None
-        await self._end_job(strict=False)
+        await self._end_job(by, strict=False)
         await self._machine.go(state)
 
-    async def _end_job(self, strict: bool) -> None:
+    async def _end_job(self, by: str, strict: bool) -> None:
         """Close the lot if the job opened it. Not ``strict``: the job ends in any case, and the closing is tried again."""
         job = self.job
         if job is None:
             return
         if job.opened:
             try:
-                await self._close(job.lot)
+                await self._close(job.lot, by)
             except Refusal as refusal:
                 if strict:
                     raise
                 log.warning("lot %s is closed later: %s", job.lot, refusal)
-                self._unclosed.add(job.lot)
+                self._unclosed[job.lot] = by
         self._write_job(None)
 
     async def _close_unclosed(self) -> None:
-        for lot in sorted(self._unclosed):
+        for lot, by in sorted(self._unclosed.items()):
             try:
-                await self._close(lot)
+                await self._close(lot, by)
             except Refusal:
                 return
-            self._unclosed.discard(lot)
+            del self._unclosed[lot]
 
-    async def _open(self, lot: str, wanted: str) -> Job:
+    async def _open(self, lot: str, wanted: str, by: str) -> Job:
         if not self._lots_from_jobs:
             raise Refusal(Code.UNKNOWN, f"lot {lot!r} was never opened; the MES opens lots, or set lots_from_jobs under [opcua]")
         products = [product.part_number for product in self._config.products]
@@ -280,7 +281,7 @@ class Jobs:
         # First: if this process dies once the lot is open, the job goes on, and closes it.
         self._write_job(job)
         try:
-            await self._command(OpenLot(lot=lot, product=job.product))
+            await self._command(OpenLot(lot=lot, product=job.product, by=by))
         except Refusal as refusal:
             self._write_job(None)
             if refusal.code is Code.UNAVAILABLE:
@@ -288,10 +289,10 @@ class Jobs:
             raise
         return job
 
-    async def _close(self, lot: str) -> None:
+    async def _close(self, lot: str, by: str) -> None:
         known = await self._lot(lot)
         if known is not None and known.state is LotState.OPEN:
-            await self._command(CloseLot(lot=lot))
+            await self._command(CloseLot(lot=lot, by=by))
 
     async def _command(self, command: Command) -> None:
         try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from asyncua import Node, ua
 
 from inspection.errors import Unavailable
+from inspection.opcua.audited import Audited, Handler, acting
 from inspection.opcua.jobs import Jobs
 from inspection.opcua.nodes import AddressSpace, types
 from inspection.opcua.recipes import Recipes
@@ -24,9 +25,6 @@ log = logging.getLogger(__name__)
 _RESULTS, _RECIPES, _CONFIGURATIONS = "ResultManagement", "RecipeManagement", "ConfigurationManagement"
 _MAX_TEXT = 256
 
-Handler = Callable[..., Awaitable[Sequence[Any]]]
-"""Gets the input arguments, ids as their text; returns the output arguments without ``Error``."""
-
 
 @dataclass
 class Methods:
@@ -34,6 +32,7 @@ class Methods:
     results: Results
     recipes: Recipes
     jobs: Jobs
+    audited: Audited
     _handles: int = 0
 
     async def link(self) -> None:
@@ -77,6 +76,8 @@ class Methods:
         given = await _arguments(node, "InputArguments")
         returned = await _arguments(node, "OutputArguments")
         kinds = [_variant_type(argument) for argument in returned]
+        if changing:
+            handler = self.audited.traced(path, [argument.Name for argument in given], handler)
 
         async def call(_parent: ua.NodeId, *arguments: ua.Variant) -> Any:
             user = caller.get()
@@ -229,22 +230,22 @@ class Methods:
 
     async def _start_continuous(self, meas: str, part: str, recipe: str, product: str, parameters: Any) -> Sequence[Any]:
         _no_parameters(parameters)
-        return [types.JobIdDataType(Id=await self.jobs.start_continuous(meas, part, recipe, product))]
+        return [types.JobIdDataType(Id=await self.jobs.start_continuous(meas, part, recipe, product, acting()))]
 
     async def _stop(self, _cause: int, _description: str) -> Sequence[Any]:
-        await self.jobs.stop("Stop")
+        await self.jobs.stop("Stop", acting())
         return []
 
     async def _abort(self, _cause: int, _description: str) -> Sequence[Any]:
-        await self.jobs.stop("Abort")
+        await self.jobs.stop("Abort", acting())
         return []
 
     async def _halt(self, _cause: int, _description: str) -> Sequence[Any]:
-        await self.jobs.halt()
+        await self.jobs.halt(acting())
         return []
 
     async def _reset(self, _cause: int, _description: str) -> Sequence[Any]:
-        await self.jobs.reset()
+        await self.jobs.reset(acting())
         return []
 
     async def _select_mode_automatic(self) -> Sequence[Any]:

@@ -17,6 +17,7 @@ from cameras.bus import Bus
 from cameras.messages import Heartbeat
 from inspection.config import Config
 from inspection.errors import ConfigError, Unavailable
+from inspection.opcua.audited import Audited
 from inspection.opcua.health import troubles
 from inspection.opcua.jobs import Jobs
 from inspection.opcua.methods import Methods
@@ -26,7 +27,9 @@ from inspection.opcua.results import Names, Results
 from inspection.opcua.security import Trust, Users, own_identity
 from inspection.opcua.server import Gate, StationServer
 from inspection.opcua.state import VisionStateMachine
-from inspection.web.commands import ZmqRecorderClient
+from inspection.recorder_client import ZmqRecorderClient
+from inspection.records.audit import Trail
+from inspection.records.database import open_engine
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,10 @@ _COMPLAIN_S = 15.0
 
 
 class OpcUaProcess:
-    """Reads the records, and has lots written by the recorder; ``bus`` carries heartbeats and what a single job asks for."""
+    """Reads the records, writes the audit trail, and has lots written by the recorder.
+
+    ``bus`` carries heartbeats and what a single job asks for.
+    """
 
     def __init__(self, config: Config, engine: Engine, bus: Bus) -> None:
         assert config.opcua is not None
@@ -83,9 +89,10 @@ class OpcUaProcess:
         await recipes.make_nodes()
         machine = VisionStateMachine(space)
         await machine.publish()
+        trail = Trail(open_engine(config.database_url), data)
         with closing(ZmqRecorderClient(config.commands_address)) as recorder:
             jobs = Jobs(config, machine, space, names, recorder, self._bus, self._engine, home / "job.json")
-            await Methods(space, results, recipes, jobs).link()
+            await Methods(space, results, recipes, jobs, Audited(trail)).link()
             try:
                 await server.start()
             except OSError as error:

@@ -38,6 +38,8 @@ POLICIES = [
 
 caller: ContextVar[str | None] = ContextVar("caller", default=None)
 """The user whose method call is being served; None: anonymous."""
+address: ContextVar[str] = ContextVar("address", default="")
+"""From where that user connected."""
 
 
 class Gate:
@@ -83,6 +85,8 @@ class _Session(InternalSession):
 
     async def call(self, params: list[ua.CallMethodRequest]) -> list[ua.CallMethodResult]:
         caller.set(self.user.name)
+        peer: Any = self.name  # of a connection, as its socket tells it
+        address.set(peer[0] if isinstance(peer, tuple) else "")
         return await super().call(params)
 
 

@@ -2,7 +2,7 @@
 
 Whoever can write the database could make the whole chain anew, or cut its end off. Against that, the number and digest of the
 newest entry are kept in a file beside the database as well. Whoever can write that too is found out by what has left the machine:
-a copy of the file, or the log, which tells number and digest of every hundredth entry.
+a copy of the file, or the log, which tells number and digest of an entry of every hundred.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ASKED, DONE, FAILED = "asked", "done", "failed"
 # On PostgreSQL: whoever appends holds it until the end of the transaction, so that the chain never forks.
 _APPEND_LOCK = 7_002
 _CHUNK = 2_000
-# So many entries are at most between two that the log tells.
+# The log tells the first entry that a process writes in each further hundred.
 _LOGGED_EVERY = 100
 
 
@@ -99,13 +99,16 @@ class Trail:
     def __init__(self, writer: Engine, data_dir: Path) -> None:
         self._writer = writer
         self.head = data_dir / HEAD
+        self._logged = 0
 
     def write(self, trace: Trace, outcome: str) -> AuditEntry:
         """The entry, when it is durable. DBAPIError or OSError if it is not."""
         with self._writer.begin() as connection:
             entry = append(connection, trace, outcome)
         note_head(self.head, entry)
-        if entry.audit_id % _LOGGED_EVERY == 0:
+        # Not the hundredth itself: others write too, and do not tell.
+        if entry.audit_id // _LOGGED_EVERY > self._logged:
+            self._logged = entry.audit_id // _LOGGED_EVERY
             log.info("audit entry %d has the digest %s", entry.audit_id, entry.digest)
         return entry
 

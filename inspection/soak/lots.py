@@ -16,10 +16,10 @@ from inspection.commands import CloseLot, Command, OpenLot
 from inspection.config import Config
 from inspection.domain import LotState
 from inspection.errors import Unavailable
+from inspection.recorder_client import ZmqRecorderClient
 from inspection.records.tables import lots
 from inspection.soak.scenes import Scenes
 from inspection.soak.station import PRODUCT
-from inspection.web.commands import ZmqRecorderClient
 
 _LOOK_S = 0.1
 # Images are stored behind the verdicts.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inspection.bench.memory import Growth
-from inspection.bench.report import Row, show
+from inspection.figures import Row, show
 from inspection.soak.recovery import Cost, Injected, costs
 from inspection.soak.run import Soak, Stretch
 

@@ -1,9 +1,9 @@
 """Who may ask for what, and how often: one middleware in front of every route and every page.
 
-As long as the station has no user, it serves this machine, or, with ``[web] tokens = true``, programs that show a token; its
-pages lead to the making of the administrator. From the first user on, everybody shows who he is: a browser the cookie of a
-session, a program ``Authorization: Bearer TOKEN``. What that opens is decided from method and path alone. Writes leave their
-trace here (``audited``), whether they were allowed or not.
+As long as the station has no user, it serves this machine, asked for by a name of its own, and, with ``[web] tokens = true``,
+programs that show a token; its pages lead to the making of the administrator. From the first user on, everybody shows who he is:
+a browser the cookie of a session, a program ``Authorization: Bearer TOKEN``. What that opens is decided from method and path
+alone. Writes leave their trace here (``audited``), whether they were allowed or not.
 """
 
 from __future__ import annotations
@@ -93,15 +93,12 @@ class Access:
             self._limit(request, caller)
             self._check(request, caller)
         except Problem as problem:
-            answer = problem_response(request, problem.status, problem.code, problem.detail)
-            answer.headers.update(problem.headers)
-            await self._audited.refuse(request, caller, problem, answer, receive, send)
+            await self._audited.refuse(request, caller, problem, _answer(request, problem), receive, send)
             return
         await self._audited(request, caller, receive, send, is_login=(request.method, scope["path"]) == _LOGIN)
 
-    # --- the REST interface ---
-
     def _limit(self, request: Request, caller: Caller) -> None:
+        """Raises Problem if the caller asks too often."""
         wait_s = self._requests.take(caller.account)
         if wait_s:
             detail = f"more than {self._requests.rate:g} requests a second; ask for larger pages, or wait {wait_s:.2f} s"
@@ -110,6 +107,8 @@ class Access:
             wait_s = self._logins.take(caller.client)
             if wait_s:
                 raise _later("too_many_logins", f"too many passwords from this address; wait {wait_s:.0f} s", wait_s)
+
+    # --- the REST interface ---
 
     def _check(self, request: Request, caller: Caller) -> None:
         """Raises Problem if the caller may not ask for this."""
@@ -132,12 +131,16 @@ class Access:
             raise Problem(HTTPStatus.FORBIDDEN, "cross_site", detail)
         if caller.users:
             self._check_user(request, needed, caller)
-        elif (method, path) == _FIRST_USER:
-            if not (caller.local and names_this_machine(request)):
-                detail = "the first user is made on the station itself, at http://localhost, or with `station user create`"
-                raise Problem(HTTPStatus.FORBIDDEN, "first_start", detail)
-        elif self._tokens and not (caller.local and needed is Scope.READ):
+            return
+        here = caller.local and (names_this_machine(request) or _is_for_machines(request))
+        if self._tokens and (method, path) != _FIRST_USER and not (here and needed is Scope.READ):
             raise _unknown("no_valid_token", "show a valid token: Authorization: Bearer TOKEN; `station token create` makes one")
+        if not here:
+            detail = (
+                "the station has no users yet and serves itself alone: "
+                "make the first one there, at http://localhost, or with `station user create`"
+            )
+            raise Problem(HTTPStatus.FORBIDDEN, "first_start", detail)
 
     def _check_user(self, request: Request, needed: Scope | None, caller: Caller) -> None:
         method, path = request.method, request.scope["path"]
@@ -160,6 +163,12 @@ class Access:
 
     def _page_refusal(self, request: Request, caller: Caller) -> Response | None:
         path, state = request.scope["path"], request.scope["state"]
+        # A page that is open loads its parts and asks for what is new as often as it needs.
+        if not path.startswith(_NICEGUI):
+            try:
+                self._limit(request, caller)
+            except Problem as problem:
+                return _answer(request, problem)
         looks = request.method in READS and "text/html" in request.headers.get("accept", "text/html")
         if not caller.users:
             if caller.local and names_this_machine(request) and path != "/setup" and looks:
@@ -199,7 +208,7 @@ class Access:
         def known() -> bool:
             caller = self._identities.caller(connection)
             if not caller.users:
-                return caller.same_origin is not False and (caller.local or not self._tokens)
+                return caller.same_origin is not False and caller.local and names_this_machine(connection)
             return caller.session is not None and caller.same_origin is True
 
         if not await _readable(known):
@@ -225,6 +234,12 @@ class Access:
 def _is_for_machines(request: Request) -> bool:
     """What programs on this machine may read, whoever they are."""
     return request.scope["path"] in _MACHINE and request.method in READS
+
+
+def _answer(request: Request, problem: Problem) -> Response:
+    answer = problem_response(request, problem.status, problem.code, problem.detail)
+    answer.headers.update(problem.headers)
+    return answer
 
 
 async def _readable(known: Callable[[], bool]) -> bool:

@@ -21,6 +21,7 @@ from cameras.beat import beat
 from cameras.bus import Bus
 from inspection.messages import CellMessage
 from inspection.passwords import Passwords
+from inspection.recorder_client import ZmqRecorderClient
 from inspection.records.database import open_engine
 from inspection.tls import Certificate
 from inspection.web import (
@@ -49,7 +50,6 @@ from inspection.web import (
 )
 from inspection.web.access import Access
 from inspection.web.bodies import BodyLimit
-from inspection.web.commands import ZmqRecorderClient
 from inspection.web.context import Context, utc_now
 from inspection.web.disk import DiskWatch
 from inspection.web.encrypted import OnlyEncrypted, Renewed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from anyio import to_thread
@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Send
 
 from inspection.records.audit import ASKED, Trace, Trail
+from inspection.records.users import Login
 from inspection.web.context import Context
 from inspection.web.identity import Caller
 from inspection.web.limits import Limit
@@ -35,6 +36,10 @@ _EXPORTS = (".csv", ".parquet", ".xml", ".pdf")
 _TRIGGERS = PREFIX + "triggers"
 # Whoever may do nothing could fill the disk with what he was refused: these are listed, the others counted.
 _STRANGERS_PER_S, _STRANGERS_AT_ONCE = 1.0, 60.0
+# All of them together, since addresses cost nothing.
+_ALL_STRANGERS_PER_S, _ALL_STRANGERS_AT_ONCE = 2.0, 240.0
+# Logins that fail so lock their user, which ends them: always listed.
+_LOCKING = (f"401 {Login.WRONG}", f"401 {Login.LOCKED_NOW}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,6 @@ class Known:
     by: str | None = None
     role: str | None = None
     outcome: str | None = None
-    subject: str | None = None
-    detail: str | None = None
 
 
 class Audited:
@@ -56,6 +59,7 @@ class Audited:
         self._trail = Trail(context.writer, context.settings.data_dir)
         self._templates = templates
         self._strangers = Limit(_STRANGERS_PER_S, _STRANGERS_AT_ONCE)
+        self._all_strangers = Limit(_ALL_STRANGERS_PER_S, _ALL_STRANGERS_AT_ONCE)
         self._unlisted = 0
 
     async def __call__(self, request: Request, caller: Caller, receive: Receive, send: Send, is_login: bool = False) -> None:
@@ -76,30 +80,37 @@ class Audited:
                 await self._unwritable(request, error)(request.scope, receive, send)
                 return
             trace = replace(trace, detail=json.dumps({ASKED: asked.audit_id}))
-        await self._work(request, trace, receive, send, is_login)
+        await self._work(request, caller, trace, receive, send, is_login)
 
     async def refuse(
         self, request: Request, caller: Caller, problem: Problem, answer: Response, receive: Receive, send: Send
     ) -> None:
         """Answer a request that is not allowed."""
-        if request.method not in READS:
-            known = caller.session is not None or caller.token is not None
-            limited = not known or problem.status is HTTPStatus.TOO_MANY_REQUESTS
-            if limited and self._strangers.take(caller.client):
-                self._unlisted += 1
-            else:
-                template, parameters = self._templates.match(request.scope["path"])
-                body, receive = await read_body(receive)
-                trace = trace_of(caller, request.method, template, parameters, body)
-                if self._unlisted:
-                    trace = replace(trace, detail=json.dumps({"not_listed_before": self._unlisted}))
-                    self._unlisted = 0
-                try:
-                    await to_thread.run_sync(self._trail.write, trace, f"{problem.status:d} {problem.code}")
-                except _FAILURES as error:
-                    # It is refused all the same.
-                    log.error("a refusal is not in the audit trail: %s; %s", trace, error)
+        limited = not _known(caller) or problem.status is HTTPStatus.TOO_MANY_REQUESTS
+        if request.method not in READS and not (limited and self._is_too_much(caller)):
+            template, parameters = self._templates.match(request.scope["path"])
+            body, receive = await read_body(receive)
+            trace = self._with_unlisted(trace_of(caller, request.method, template, parameters, body))
+            try:
+                await to_thread.run_sync(self._trail.write, trace, f"{problem.status:d} {problem.code}")
+            except _FAILURES as error:
+                # It is refused all the same.
+                log.error("a refusal is not in the audit trail: %s; %s", trace, error)
         await answer(request.scope, receive, send)
+
+    def _is_too_much(self, caller: Caller) -> bool:
+        """Is the trail to list nothing more of this caller for now? It is counted then."""
+        if self._strangers.take(caller.account) or (not _known(caller) and self._all_strangers.take("all")):
+            self._unlisted += 1
+            return True
+        return False
+
+    def _with_unlisted(self, trace: Trace) -> Trace:
+        """The trace, with the number of those that were not listed before it."""
+        if not self._unlisted:
+            return trace
+        unlisted, self._unlisted = self._unlisted, 0
+        return replace(trace, detail=json.dumps({"not_listed_before": unlisted}))
 
     async def _export(self, request: Request, trace: Trace, receive: Receive, send: Send) -> None:
         try:
@@ -109,7 +120,7 @@ class Audited:
             log.error("an export is not in the audit trail: %s; %s", trace, error)
         await self._app(request.scope, receive, send)
 
-    async def _work(self, request: Request, trace: Trace, receive: Receive, send: Send, is_login: bool) -> None:
+    async def _work(self, request: Request, caller: Caller, trace: Trace, receive: Receive, send: Send, is_login: bool) -> None:
         held: Message | None = None
         told = dropped = False
 
@@ -118,11 +129,15 @@ class Audited:
             told = True
             # What the route knows better: who tried to log in, and why that failed.
             known: Known = request.scope["state"].get("traced", Known())
+            outcome = known.outcome or outcome
             if request.scope["path"] == _TRIGGERS and outcome < "4":
                 return
-            fields = {name: value for name, value in asdict(known).items() if name != "outcome" and value is not None}
-            entry = replace(trace, **fields)
-            await to_thread.run_sync(self._trail.write, entry, known.outcome or outcome)
+            entry = replace(trace, by=known.by or trace.by, role=known.role or trace.role)
+            if is_login and outcome.startswith("4") and outcome not in _LOCKING:
+                if self._is_too_much(caller):
+                    return
+                entry = self._with_unlisted(entry)
+            await to_thread.run_sync(self._trail.write, entry, outcome)
 
         async def traced(message: Message) -> None:
             nonlocal held, dropped
@@ -159,6 +174,10 @@ class Audited:
         log.error("the audit trail cannot be written: %s", error)
         detail = "the audit trail cannot be written, so nothing was done; try again, and look at database and disk if it stays so"
         return problem_response(request, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail)
+
+
+def _known(caller: Caller) -> bool:
+    return caller.session is not None or caller.token is not None
 
 
 def _outcome(start: Message, first: Message) -> str:

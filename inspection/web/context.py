@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from inspection.domain import Session
 from inspection.passwords import Passwords
-from inspection.web.commands import RecorderClient
+from inspection.recorder_client import RecorderClient
 from inspection.web.disk import DiskWatch
 from inspection.web.settings import Settings
 from inspection.web.storage import StorageWatch

@@ -18,13 +18,24 @@ _SLASH = "\ue000"
 _ASCII = bytes(range(128))
 
 
+# Columns for who did something are as wide.
+_LONGEST = 64
+
 # The account whose token the present request shows.
 account_of_request: ContextVar[str | None] = ContextVar("account_of_request", default=None)
 
 
 def acting(user: str | None, by: str | None) -> str:
-    """For whom a request acts: the user who is logged in, else whom the program names, else the account of its token."""
-    return user or by or account_of_request.get() or "unnamed"
+    """For whom a request acts, as the records name it in 64 characters.
+
+    The user who is logged in; for a program whom it names, with the account of its token in brackets, or that account alone.
+    Users have no blanks in their names, so no program writes in the name of one.
+    """
+    account = account_of_request.get()
+    if user is not None or account is None:
+        return user or by or "unnamed"
+    room = _LONGEST - len(f" ({account})")
+    return f"{by[:room]} ({account})" if by and by != account and room > 0 else account
 
 
 class EncodedAddresses:

@@ -32,14 +32,12 @@ _WRITES: dict[str, Scope | None] = {
     "shadows": Scope.DEPLOY,
     "settings": Scope.SETTINGS,
     "users": Scope.USERS,
-    "tokens": Scope.USERS,
     "session": None,
 }
 # What not everybody may read.
 _READS: dict[str, Scope | None] = {
     "settings": Scope.SETTINGS,
     "users": Scope.USERS,
-    "tokens": Scope.USERS,
     "audit-entries": Scope.AUDIT,
     "session": None,
 }

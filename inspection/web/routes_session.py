@@ -74,9 +74,7 @@ def log_in(new: NewSession, request: Request, response: Response, context: InCon
     login = _compared(context, new.user, new.password)
     known = new.user if login is not Login.UNKNOWN else "unnamed"
     # Not the name that nobody has: people type passwords into the wrong field.
-    request.scope["state"]["traced"] = Known(
-        by=known, subject="", detail="", outcome=None if login is Login.RIGHT else f"401 {login}"
-    )
+    request.scope["state"]["traced"] = Known(by=known, outcome=None if login is Login.RIGHT else f"401 {login}")
     if login is not Login.RIGHT:
         detail = f"name or password is wrong, or there were too many failures; {_WAYS_OUT}"
         raise Problem(HTTPStatus.UNAUTHORIZED, "wrong_login", detail)
@@ -94,7 +92,7 @@ def log_out(request: Request, response: Response, context: InContext, session: I
     """End the session."""
     with context.writer.begin() as connection:
         end_session(connection, _needed(session).digest)
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict", secure=_is_encrypted(request))
 
 
 @router.post("/confirm")
@@ -161,8 +159,13 @@ def _begun(context: Context, request: Request, response: Response, user: str) ->
         token = start_session(connection, user, request.client.host if request.client else "", now)
         found = get_user(connection, user)
     # Without an age: it ends with the browser too.
-    response.set_cookie(COOKIE, token, path="/", httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    response.set_cookie(COOKIE, token, path="/", httponly=True, samesite="strict", secure=_is_encrypted(request))
     return _shown(context, Session("", user, found.role, "", now, now, now, found.must_change_password))
+
+
+def _is_encrypted(request: Request) -> bool:
+    """Does the browser see an encrypted page? A proxy need not say so, but the browser does."""
+    return request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
 
 
 def _needed(session: Session | None) -> Session:

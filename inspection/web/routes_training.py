@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -40,6 +41,8 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 LotOrFolder = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(check_text)]
 MAX_UPLOAD = 64 * 2**20
 """Bytes of an image file: 16 megapixels of 16 bit, uncompressed, twice."""
+# Pixels take many times the memory of their file.
+_one_at_a_time = threading.Lock()
 RunNumber = Annotated[int, Path(ge=1, le=MAX_NUMBER)]
 
 
@@ -172,11 +175,12 @@ def import_image(new: NewImportedImage, context: InContext, user: User) -> Impor
         known = ", ".join(context.settings.products) or "none"
         detail = f"product {new.product!r} is not configured on this station; configured are: {known}"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail)
-    try:
-        frame = frame_of(new.content, new.name)
-    except UnreadableFile as error:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "unreadable_image", str(error)) from None
-    image = ImageStore(context.settings.image_dir).put_frame(frame)
+    with _one_at_a_time:
+        try:
+            frame = frame_of(new.content, new.name)
+        except UnreadableFile as error:
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "unreadable_image", str(error)) from None
+        image = ImageStore(context.settings.image_dir).put_frame(frame)
     with context.writer.begin() as connection:
         by = acting(user, new.by)
         added = add_imported(connection, new.product, image.sha256, new.name, new.folder, image.pixel_format, by)

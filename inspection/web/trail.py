@@ -22,6 +22,8 @@ _LARGEST_BODY = 1 << 18
 _LONGEST_SUBJECT = 500
 _SUBJECTS = ("lot", "serial", "product", "model", "training_set", "user", "role", "defect_class", "label")
 _SECRET = re.compile("password|secret|token", re.IGNORECASE)
+# People type passwords into the wrong field, and into the wrong half of a login: nothing of what comes here is kept.
+_SESSION = PREFIX + "session"
 
 
 class Templates:
@@ -44,7 +46,9 @@ class Templates:
 
 
 def trace_of(caller: Caller, method: str, template: str, parameters: Mapping[str, str], body: bytes | None) -> Trace:
-    """``body``: None if it is too long to be kept, or no JSON."""
+    """``body``: None if it is too long to be kept. Who a program says that it acts for is in ``detail`` alone."""
+    if template.startswith(_SESSION):
+        body = b""
     document: Any = None
     detail = ""
     if body is None:
@@ -58,11 +62,7 @@ def trace_of(caller: Caller, method: str, template: str, parameters: Mapping[str
     fields = document if isinstance(document, dict) else {}
     said = {name: fields[name] for name in _SUBJECTS if isinstance(fields.get(name), str | int)}
     subject = ", ".join(f"{name} {value}" for name, value in {**said, **parameters}.items())
-    by = fields.get("by")
-    if caller.session is not None:
-        who = caller.session.user
-    else:
-        who = by if isinstance(by, str) and by else caller.token.account if caller.token is not None else "unnamed"
+    who = caller.session.user if caller.session else caller.token.account if caller.token else "unnamed"
     action = f"{method} /{template.removeprefix(PREFIX)}"
     return Trace(who, caller.role, caller.client, action, subject[:_LONGEST_SUBJECT], detail[:MAX_DETAIL])
 

@@ -169,10 +169,10 @@ def test_a_part_whose_label_was_not_taken_comes_back(visit: Visit, rest: httpx.C
     # Somebody else was faster.
     rest.post("/inspections/39/labels", json={"label": "dent", "by": "ada"}).raise_for_status()
     page.keyboard.press("o")
-    expect(page.locator(".message.problem").last).to_contain_text("ada said dent meanwhile")
+    expect(page.locator(".message.problem").last).to_contain_text("ada (tests) said dent meanwhile")
     page.keyboard.press("s")
     in_sight(page, "SN-38")
-    expect(page.locator("part-panel .said")).to_contain_text("ada said dent")
+    expect(page.locator("part-panel .said")).to_contain_text("ada (tests) said dent")
     page.keyboard.press("o")
     page.get_by_label("Why is it ok?").fill("a shadow")
     page.keyboard.press("Enter")

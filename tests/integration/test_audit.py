@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import dataclasses
 import io
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
-from people import PASSWORD, add_user, headers
+from local_client import ADDRESS, local_client
+from people import CHEAP, PASSWORD, add_user, headers
 from sqlalchemy import Engine, delete, select, update
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.testclient import TestClient
+from starlette.types import Message
 from typer.testing import CliRunner
 
 from inspection.cli import app
@@ -35,8 +41,14 @@ from inspection.records.audit import (
 from inspection.records.database import open_engine
 from inspection.records.tables import audit_entries, labels
 from inspection.records.tokens import create_token
+from inspection.web import access, audited
 from inspection.web.app import create_api
+from inspection.web.audited import Audited
+from inspection.web.identity import Caller
+from inspection.web.limits import Limit
+from inspection.web.problems import Problem
 from inspection.web.settings import Settings
+from inspection.web.trail import Templates
 
 entries = audit_entries.c
 TRACE = Trace("kim", "qa", "192.0.2.7", "POST /deployments", "product plate", '{"reason":"ü 检 🙂"}')
@@ -137,6 +149,20 @@ def test_whoever_may_write_everything_is_found_out_by_what_left_the_machine(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_entry_of_a_command_keeps_an_anchor_out_of_the_log(
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = trail(engine, tmp_path, 99)
+    with engine.begin() as connection:
+        for _ in range(3):
+            append(connection, TRACE, "done")
+    with caplog.at_level("INFO", "inspection.records.audit"):
+        entry = written.write(TRACE, "201")
+        written.write(TRACE, "201")
+    assert re.findall(r"audit entry (\d+) has the digest (\w{64})", caplog.text) == [("103", entry.digest)]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_any_change_of_any_column_of_any_entry_is_found(engine: Engine, tmp_path: Path) -> None:
     """Each column of each entry to what another entry has there, or to something new; entries swapped; one put in twice."""
     number = 5
@@ -198,7 +224,7 @@ class TestRequests:
         )
         assert answer.json()["labelled_by"] == "kim", "whoever is logged in, whatever the body says"
         asked, ended = told(engine)
-        assert (asked.by, asked.role, asked.client) == ("kim", "qa", "testclient")
+        assert (asked.by, asked.role, asked.client) == ("kim", "qa", "127.0.0.1")
         assert (asked.action, asked.outcome) == ("POST /inspections/{seq}/labels", "asked")
         assert asked.subject == "label ok, seq 1"
         assert json.loads(asked.detail) == {"label": "ok", "by": "eve", "reason": "dust"}
@@ -222,14 +248,14 @@ class TestRequests:
             ("ops", "operator", "POST /training-sets", "403 missing_scope"),
             ("ops", "operator", "POST /lots", "asked"),
             ("ops", "operator", "POST /lots", "422 invalid_request"),
-            ("sap", "program", "POST /lots", "asked"),
-            ("sap", "program", "POST /lots", "422 unknown_product"),
+            ("mes", "program", "POST /lots", "asked"),
+            ("mes", "program", "POST /lots", "422 unknown_product"),
             ("mes", "program", "POST /training-sets", "403 missing_scope"),
             ("ops", "operator", "POST /nowhere", "403 cross_site"),
         ]
         with engine.connect() as connection:
             assert len(list_entries(connection, Wanted(refused=True), None, 100)) == 6
-            assert len(list_entries(connection, Wanted(by="sap"), None, 100)) == 2
+            assert len(list_entries(connection, Wanted(by="mes"), None, 100)) == 3
 
     def test_no_password_and_no_token_is_written_down(self, engine: Engine, api: TestClient) -> None:
         add_user(engine)
@@ -237,15 +263,38 @@ class TestRequests:
         secret = "a sentence that nobody shall read"
         api.post("/api/v1/users", json={"user": "new", "role": "qa", "password": secret}, headers=admin)
         api.post("/api/v1/session/password", json={"password": PASSWORD, "new_password": secret}, headers=admin)
-        api.post("/api/v1/session", json={"user": secret, "password": PASSWORD}, headers={"origin": "http://testserver"})
+        api.post("/api/v1/session", json={"user": secret, "password": PASSWORD}, headers={"origin": ADDRESS})
         api.post("/api/v1/nowhere", json={"list": [{"API_Token": secret}]}, headers=admin)
-        api.post("/api/v1/session", content=secret.encode(), headers={"origin": "http://testserver"})
+        api.post("/api/v1/session", content=secret.encode(), headers={"origin": ADDRESS})
         found = told(engine)
         assert [each.action for each in found].count("POST /users") == 2
         assert secret not in str(found)
         assert PASSWORD not in str(found)
         unknown = next(each for each in found if each.outcome == "401 unknown_user")
         assert (unknown.by, unknown.subject, unknown.detail) == ("unnamed", "", "")
+
+    @pytest.mark.parametrize(
+        ("outcome", "more", "origin"),
+        [
+            ("422 invalid_request", {"surplus": 1}, ADDRESS),
+            ("403 cross_site", {}, "http://evil.example"),
+            ("429 too_many_logins", {}, ADDRESS),
+        ],
+    )
+    def test_a_password_in_the_wrong_field_is_not_written_down_whatever_becomes_of_the_login(
+        self, engine: Engine, api: TestClient, outcome: str, more: dict[str, int], origin: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        add_user(engine)
+        secret = "a sentence that nobody shall read"
+        if outcome.startswith("429"):
+            monkeypatch.setattr(Limit, "take", lambda self, _who: 1.0 if self.rate == access._LOGINS_PER_S else 0.0)
+        sent = {"user": secret, "by": secret, "password": PASSWORD} | more
+        for path in ("session", "session/confirm"):
+            api.post(f"/api/v1/{path}", json=sent, headers={"origin": origin})
+        found = told(engine)
+        assert found[0].outcome == outcome
+        assert {(each.by, each.subject, each.detail) for each in found} == {("unnamed", "", "")}
+        assert secret not in str(found)
 
     def test_where_no_entry_can_be_written_nothing_is_done(
         self, engine: Engine, api: TestClient, seeder: Any, web_settings: Settings
@@ -265,7 +314,7 @@ class TestRequests:
         add_user(engine)
         (web_settings.data_dir / HEAD).mkdir()
         shown = {"user": "ada", "password": PASSWORD}
-        answer = api.post("/api/v1/session", json=shown, headers={"origin": "http://testserver"})
+        answer = api.post("/api/v1/session", json=shown, headers={"origin": ADDRESS})
         assert (answer.status_code, "set-cookie" in answer.headers) == (503, False)
 
     def test_an_action_whose_process_failed_has_its_trace(self, engine: Engine, web_settings: Settings) -> None:
@@ -278,7 +327,7 @@ class TestRequests:
         app.state.context.recorder.close()
         recorder = type("Failing", (), {"execute": staticmethod(fail), "close": staticmethod(lambda: None)})()
         app.state.context = dataclasses.replace(app.state.context, recorder=recorder)
-        with TestClient(app, raise_server_exceptions=False) as client:
+        with local_client(app, raise_server_exceptions=False) as client:
             assert client.post("/api/v1/lots/L/close").status_code == 500
         assert [each.outcome for each in told(engine)] == ["asked", "500 internal_error"]
 
@@ -289,6 +338,45 @@ class TestRequests:
         found = told(engine)
         assert 60 <= len(found) < 75
         assert {each.outcome for each in found} == {"401 not_logged_in"}
+
+    def test_strangers_with_many_addresses_cannot_fill_it_either(self, engine: Engine, web_settings: Settings) -> None:
+        add_user(engine)
+        app = create_api(web_settings)
+        written = Audited(app, app.state.context, Templates())
+        anywhere = [f"198.51.100.{each}" for each in range(200)] + [f"2001:db8:{each:x}::1" for each in range(200)]
+        refused = Problem(HTTPStatus.UNAUTHORIZED, "not_logged_in", "log in")
+
+        async def ask(address: str) -> None:
+            request = Request({"type": "http", "method": "POST", "path": "/api/v1/lots", "headers": [], "query_string": b""})
+            caller = Caller(address, False, True, False, None, None, None)
+            await written.refuse(request, caller, refused, Response(), empty, ignored)
+
+        async def empty() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def ignored(_message: Message) -> None: ...
+
+        async def everybody() -> None:
+            for address in anywhere:
+                await ask(address)
+
+        asyncio.run(everybody())
+        assert 240 <= len(told(engine)) < 300
+        app.state.context.recorder.close()
+
+    def test_logins_of_nobody_cannot_fill_the_disk_and_those_that_lock_a_user_are_all_told(
+        self, engine: Engine, web_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        add_user(engine)
+        monkeypatch.setattr(audited, "_STRANGERS_AT_ONCE", 3)
+        monkeypatch.setattr(access, "_LOGINS_AT_ONCE", 1_000)
+        with local_client(create_api(web_settings, passwords=CHEAP)) as api:
+            for user in [*(f"nobody-{each}" for each in range(12)), *["ada"] * 5]:
+                shown = {"user": user, "password": "wrong"}
+                assert api.post("/api/v1/session", json=shown, headers={"origin": ADDRESS}).status_code == 401
+        found = [each.outcome for each in told(engine)]
+        assert 3 <= found.count("401 unknown_user") < 12
+        assert found[-5:] == ["401 wrong_password"] * 4 + ["401 lockout"]
 
     def test_a_long_body_arrives_whole_and_is_told_as_long(self, engine: Engine, api: TestClient) -> None:
         serials = [f"{number:060}" for number in range(9_000)]

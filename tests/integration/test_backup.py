@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from small_models import small_model
 from sqlalchemy import func, insert, select, text
 from typer.testing import CliRunner
 
 from cameras.fault_kinds import FaultKind
 from inspection import config as configuration
+from inspection.artifact import model_at, read_artifact
 from inspection.backup import making, postgresql
 from inspection.backup.making import make_backup
-from inspection.backup.manifest import SQLITE, BackupError, chosen, folder_of, names
+from inspection.backup.manifest import MANIFEST, SQLITE, BackupError, chosen, entry_of, folder_of, names, read_manifest
 from inspection.backup.restoring import restore_backup
-from inspection.backup.verifying import verify_backup
+from inspection.backup.verifying import Sound, verify_backup
 from inspection.cli import app
 from inspection.commands import HoldLot, OpenLot, execute
 from inspection.config import Config, prepare_directories
@@ -35,6 +42,7 @@ from inspection.mes.receiver import Stream
 from inspection.processes import only_one
 from inspection.records.audit import HEAD, Trace, append, note_head, verify
 from inspection.records.database import open_engine, open_records
+from inspection.records.deployments import register_model
 from inspection.records.labels import add_label
 from inspection.records.numbers import passed_over
 from inspection.records.queries import changes_after, get_inspection, latest_faults
@@ -113,6 +121,18 @@ def counted(config: Config, table) -> int:
         count = connection.execute(select(func.count()).select_from(table)).scalar_one()
     engine.dispose()
     return count
+
+
+def alter(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Somebody changes what a backup says of itself."""
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    change(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def content_of(data_dir: Path) -> dict[Path, int]:
+    """When everything was written last but the database that is put in its place at the end."""
+    return {file: file.stat().st_mtime_ns for file in data_dir.rglob("*") if "restoring" not in file.name}
 
 
 def lose(config: Config) -> None:
@@ -282,6 +302,112 @@ class TestOnSqlite:
             file.write_bytes(content)
         with pytest.raises(BackupError, match=r"altered|missing"):
             verify_backup(destination, name, quiet)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "../../data/own-key.pem",
+            "/tmp/x",
+            "settings/../../x",
+            "settings/./x",
+            "settings/a/b",
+            "x/settings/a",
+            "opcua/own-key.pem",
+        ],
+    )
+    def test_a_manifest_that_names_other_files_than_backups_hold_is_refused(
+        self, config: Config, config_path: Path, destination: Path, seeder_class, name: str
+    ) -> None:
+        record(config, seeder_class, range(1, 3))
+        backup, _ = make_backup(config, config_path, destination, quiet)
+        folder = folder_of(destination, backup)
+        file = folder / name
+        if folder in file.parents:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("x")
+        alter(folder, lambda manifest: manifest["files"].update({name: {"sha256": hashlib.sha256(b"x").hexdigest(), "size": 1}}))
+        with pytest.raises(BackupError, match="is in no backup"):
+            verify_backup(destination, backup, quiet)
+
+    @pytest.mark.parametrize("missing", ["station.toml", "station.db"])
+    def test_a_backup_has_a_configuration_and_a_database(
+        self, config: Config, config_path: Path, destination: Path, seeder_class, missing: str
+    ) -> None:
+        record(config, seeder_class, range(1, 3))
+        backup, _ = make_backup(config, config_path, destination, quiet)
+        alter(folder_of(destination, backup), lambda manifest: manifest["files"].pop(missing))
+        with pytest.raises(BackupError, match="does not name the configuration and one database"):
+            verify_backup(destination, backup, quiet)
+
+    @pytest.mark.parametrize("linked", ["settings/plate.json", "settings", "image", "folder of images"])
+    def test_links_lead_nowhere(
+        self, config: Config, config_path: Path, destination: Path, seeder_class, linked: str, tmp_path: Path
+    ) -> None:
+        (config.data_dir / "settings").mkdir()
+        (config.data_dir / "settings" / "plate.json").write_text("{}")
+        record(config, seeder_class, range(1, 3))
+        backup, _ = make_backup(config, config_path, destination, quiet)
+        image = next((destination / "images").rglob("*.png"))
+        path = {"image": image, "folder of images": image.parent}.get(linked, folder_of(destination, backup) / linked)
+        path.rename(tmp_path / "elsewhere-than-that")
+        path.symlink_to(tmp_path / "elsewhere-than-that")
+        with pytest.raises(BackupError, match="is a link"):
+            verify_backup(destination, backup, quiet)
+
+    def test_of_a_model_that_was_lost_its_own_files_come_back_and_nothing_else(
+        self, config: Config, config_path: Path, destination: Path, seeder_class
+    ) -> None:
+        record(config, seeder_class, range(1, 3))
+        model = small_model(config.models_dir, files={"network.xml": b"x", "network.bin": b"y"})
+        with open_records(config) as engine, engine.begin() as connection:
+            register_model(connection, model_at(model, "plate"))
+        backup, manifest = make_backup(config, config_path, destination, quiet)
+        assert manifest.models == (model.name,)
+        (destination / "models" / model.name / "beside").symlink_to("/etc/hostname")
+        lose(config)
+        restored = restore_backup(verify_backup(destination, backup, quiet), destination, config, "ada", False, quiet)
+        assert restored.models == 1
+        assert sorted(file.name for file in model.iterdir()) == ["model.json", "network.bin", "network.xml"]
+        read_artifact(model, model.name)
+
+    def test_a_manifest_names_models_by_their_digests(
+        self, config: Config, config_path: Path, destination: Path, seeder_class
+    ) -> None:
+        record(config, seeder_class, range(1, 3))
+        backup, _ = make_backup(config, config_path, destination, quiet)
+        alter(folder_of(destination, backup), lambda manifest: manifest.update(models=["../victim"]))
+        with pytest.raises(BackupError, match=r"models\[0\]"):
+            verify_backup(destination, backup, quiet)
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE images SET sha256 = '../victim' WHERE seq = 1",
+            "INSERT INTO models VALUES ('../victim', 'plate', 'models/x', 'PatchCore', '2026-01-01 00:00:00.000000', '{}')",
+        ],
+        ids=["image", "model"],
+    )
+    def test_a_digest_that_is_a_path_removes_and_writes_nothing(
+        self, config: Config, config_path: Path, destination: Path, seeder_class, statement: str
+    ) -> None:
+        record(config, seeder_class, range(1, 3))
+        backup, _ = make_backup(config, config_path, destination, quiet)
+        folder = folder_of(destination, backup)
+        (config.data_dir / "victim").mkdir()
+        (destination / "victim").mkdir()
+        with closing(sqlite3.connect(folder / SQLITE)) as connection, connection:
+            connection.execute(statement)
+            [models] = connection.execute("SELECT count(*) FROM models").fetchone()
+        alter(folder, lambda manifest: manifest["files"].update({SQLITE: msgspec.to_builtins(entry_of(folder / SQLITE))}))
+        alter(folder, lambda manifest: manifest["rows"].update(models=models))
+        with pytest.raises(BackupError, match=r"image or model '\.\./victim', which is no SHA-256"):
+            verify_backup(destination, backup, quiet)
+        # A log beside the database may have shown another one while it was verified.
+        sound = Sound(backup, folder, read_manifest(folder))
+        before = content_of(config.data_dir)
+        with pytest.raises(BackupError, match="which is no SHA-256"):
+            restore_backup(sound, destination, config, "ada", True, quiet)
+        assert content_of(config.data_dir) == before
 
     def test_a_damaged_database_makes_no_backup(self, config: Config, config_path: Path, destination: Path, seeder_class) -> None:
         record(config, seeder_class, range(1, 50))

@@ -7,8 +7,10 @@ import base64
 import dataclasses
 import json
 import struct
+import threading
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -17,11 +19,12 @@ from people import PASSWORD, add_user, session_cookie
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
-from cameras.frame import PixelFormat
+from cameras.frame import Frame, PixelFormat
+from inspection import image_files
 from inspection.errors import StationError
 from inspection.images import decode_frame
 from inspection.rendering import decode_map
-from inspection.web import bodies
+from inspection.web import bodies, routes_training
 from inspection.web.app import OPENAPI, create_api
 from inspection.web.bodies import MOST_BYTES, most_bytes
 from inspection.web.routes_training import MAX_UPLOAD
@@ -207,6 +210,32 @@ def test_an_image_file_that_would_fill_the_memory_is_refused(station: TestClient
         new = {"product": "plate", "name": "x.png", "folder": "f", "content": base64.b64encode(bomb).decode()}
         answer = station.post("/api/v1/imported-images", json=new)
         assert (answer.status_code, answer.json()["code"]) == (422, "unreadable_image"), name
+
+
+def test_images_that_are_imported_at_once_are_decoded_one_after_the_other(
+    station: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(2)
+    met = []
+
+    def frame_of(content: bytes, name: str) -> Frame:
+        try:
+            together.wait(0.5)
+            met.append(name)
+        except threading.BrokenBarrierError:
+            together.reset()
+        return image_files.frame_of(content, name)
+
+    monkeypatch.setattr(routes_training, "frame_of", frame_of)
+
+    def ask(width: int) -> int:
+        content = base64.b64encode(png(width, 1, chunk(b"IDAT", zeros(1 + width)))).decode()
+        new = {"product": "plate", "name": f"{width}.png", "folder": "f", "content": content}
+        return station.post("/api/v1/imported-images", json=new).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ask, [1, 2])) == [201, 201]
+    assert met == []
 
 
 def test_a_stored_file_that_promises_gigabytes_is_not_decoded() -> None:

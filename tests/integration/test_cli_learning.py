@@ -133,7 +133,7 @@ def test_the_golden_set(config: Path, records) -> None:
     assert "1 of 1 are new in the golden set" in said(station(config, "golden", "add", "2", "--product", "plate"))
     sha256, label, name = said(station(config, "golden", "list", "--product", "plate")).split()
     assert (label, name) == ("ok", "L1/S1")
-    said(station(config, "golden", "remove", sha256, "--product", "plate"))
+    said(station(config, "golden", "remove", sha256, "--product", "plate", "--reason", "blurred"))
     assert said(station(config, "golden", "list", "--product", "plate")) == ""
     assert "inspection 3 has no label" in refusal(station(config, "golden", "add", "3", "--product", "plate"))
 

@@ -14,12 +14,13 @@ from sqlalchemy import Engine, select
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from inspection import recorder_client
 from inspection.domain import Role, Scope
 from inspection.errors import Conflict
 from inspection.passwords import Passwords, check_password
 from inspection.records import tables
 from inspection.records.tokens import create_token
-from inspection.web import access, commands
+from inspection.web import access
 from inspection.web.app import create_api
 from inspection.web.pages.plain import safe_next
 from inspection.web.settings import Settings
@@ -69,7 +70,7 @@ def served(
 ) -> Iterator[Callable[..., TestClient]]:
     """Makes clients of one station, each with cookies of its own."""
     monkeypatch.setattr(access, "_LOGINS_AT_ONCE", 1_000)
-    monkeypatch.setattr(commands, "TIMEOUT_MS", 20)
+    monkeypatch.setattr(recorder_client, "TIMEOUT_MS", 20)
     opened: list[TestClient] = []
 
     def serve(client: tuple[str, int] = STRANGER, **settings: Any) -> TestClient:
@@ -171,6 +172,18 @@ def test_a_cookie_of_a_page_that_came_encrypted_goes_nowhere_else(engine: Engine
     api = served()
     api.base_url = "https://localhost"
     assert "secure" in log_in(api).headers["set-cookie"].lower()
+
+
+def test_a_cookie_goes_nowhere_else_though_the_proxy_does_not_say_that_the_page_came_encrypted(
+    engine: Engine, served: Callable[..., TestClient]
+) -> None:
+    add_user(engine)
+    api = served()
+    shown = {"user": "ada", "password": PASSWORD}
+    told = api.post("/api/v1/session", json=shown, headers={"origin": "https://localhost"}).headers["set-cookie"]
+    assert "secure" in told.lower()
+    sent = {"origin": "https://localhost", "cookie": told.split(";")[0]}
+    assert "secure" in api.delete("/api/v1/session", headers=sent).headers["set-cookie"].lower()
 
 
 def test_wrong_names_wrong_passwords_and_disabled_users_are_told_the_same_at_the_same_cost(

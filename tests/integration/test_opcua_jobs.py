@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -13,18 +14,20 @@ from typing import Any
 import pytest
 from asyncua import ua
 from asyncua.ua.uaerrors import BadInvalidArgument, BadInvalidState, BadUserAccessDenied
-from opcua_station import MODEL, Caller, Events, OpcUaStation, extension, need_nodesets, types
+from opcua_station import MODEL, USER, Caller, Events, OpcUaStation, extension, need_nodesets, types
 from sqlalchemy import update
 
 from inspection.commands import CloseLot
-from inspection.domain import LotState, Verdict
+from inspection.domain import AuditEntry, LotState, Verdict
+from inspection.errors import NotFound
 from inspection.messages import TriggerRequest
 from inspection.opcua.nodes import EVENTS
 from inspection.opcua.refusals import Code
 from inspection.opcua.state import AUTOMATIC, MACHINE
+from inspection.recorder_client import ZmqRecorderClient
 from inspection.records import tables
-from inspection.records.queries import get_lot
-from inspection.web.commands import ZmqRecorderClient
+from inspection.records.audit import HEAD, Wanted, list_entries
+from inspection.records.queries import get_lot, lot_events_after
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,71 @@ def test_a_continuous_job_opens_its_lot_and_stop_closes_it(station: OpcUaStation
         assert (await caller.start("StartContinuous", "job-1"))[1] == Code.CLOSED_LOT
         with pytest.raises(BadInvalidState):
             await caller.stop(f"{AUTOMATIC}.Abort")
+
+    on(station, test)
+
+
+def test_what_a_client_changes_is_told_with_its_user(station: OpcUaStation) -> None:
+    def told() -> list[AuditEntry]:
+        with station.engine.connect() as connection:
+            return list(reversed(list_entries(connection, Wanted(by=f"opcua/{USER}"), None, 1000)))
+
+    with station.seeding() as seeder:
+        seeder.lot("told-single")
+    before = len(told())
+
+    async def test(caller: Caller) -> None:
+        assert (await caller.start("StartContinuous", "told", product="plate"))[1] == 0
+        with pytest.raises(BadInvalidState):
+            await caller.start("StartContinuous", "told-2")
+        assert await caller.stop(f"{AUTOMATIC}.Stop") == 0
+        assert (await caller.start("StartContinuous", "told"))[1] == Code.CLOSED_LOT
+        assert (await caller.start("StartSingleJob", "told-single", "SN1"))[1] == 0
+        await asyncio.to_thread(station.line.expect, TriggerRequest)
+        assert await caller.stop(f"{AUTOMATIC}.Abort") == 0
+
+    on(station, test)
+    found = told()[before:]
+    assert {(each.role, each.client) for each in found} == {("program", "127.0.0.1")}
+    assert [(each.action, each.outcome) for each in found] == [
+        ("call StartContinuous", "asked"),
+        ("call StartContinuous", "done"),
+        ("call StartContinuous", "asked"),
+        ("call StartContinuous", "failed BadInvalidState"),
+        ("call Stop", "asked"),
+        ("call Stop", "done"),
+        ("call StartContinuous", "asked"),
+        ("call StartContinuous", f"failed {int(Code.CLOSED_LOT)}"),
+        ("call StartSingleJob", "asked"),
+        ("call Abort", "asked"),
+        ("call Abort", "done"),
+    ]
+    assert (found[0].subject, json.loads(found[0].detail)) == (
+        f"{AUTOMATIC}.StartContinuous",
+        {"MeasId": "told", "ProductId": "plate"},
+    )
+    assert json.loads(found[1].detail) == {"asked": found[0].audit_id}
+    with station.engine.connect() as connection:
+        events = [each for each in lot_events_after(connection, 0, 1000) if each.lot == "told"]
+    assert [(each.change, each.by) for each in events] == [("opened", f"opcua/{USER}"), ("closed", f"opcua/{USER}")]
+
+
+def test_where_no_entry_can_be_written_nothing_is_started(station: OpcUaStation) -> None:
+    head = station.config.data_dir / HEAD
+    kept = head.with_name("kept")
+    head.touch()
+    head.rename(kept)
+    head.mkdir()
+
+    async def test(caller: Caller) -> None:
+        try:
+            assert (await caller.start("StartContinuous", "untold", product="plate"))[1] == Code.UNAVAILABLE
+        finally:
+            head.rmdir()
+            kept.rename(head)
+        assert await caller.state() == "Ready"
+        with pytest.raises(NotFound):
+            lot_state(station, "untold")
 
     on(station, test)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from inspection.domain import LotState, Model, Verdict
+from inspection.recorder_client import ZmqRecorderClient
 from inspection.records import deployments
 from inspection.records.database import open_engine
-from inspection.web.commands import ZmqRecorderClient
 from inspection.web.context import Context
 from inspection.web.pages import feed as feeds
 from inspection.web.pages.feed import Feed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tempfile
 import threading
 import time
@@ -13,25 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from local_client import HERE, local_client
+from people import add_user
 from sqlalchemy import Engine, func, select, update
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from cameras.bus import Bus
 from inspection.commands import Command, Done, OpenLot, Refused, Reply, execute
-from inspection.domain import Output, Scope, Verdict
+from inspection.domain import Output, Role, Scope, Verdict
 from inspection.errors import Conflict, NotFound
 from inspection.messages import LineMessage, OutputCommand, TriggerRequest
 from inspection.records import tables
+from inspection.records.audit import Wanted, list_entries
 from inspection.records.tokens import create_token, find_token, list_tokens, revoke_token
 from inspection.web import access, triggers
 from inspection.web.app import create_api
 from inspection.web.context import Context
-from inspection.web.limits import Bucket
+from inspection.web.limits import Bucket, Limit
 from inspection.web.settings import Settings
 from inspection.web.trail import Templates
 
-STRANGER, HERE = ("192.0.2.7", 4711), ("127.0.0.1", 4711)
+STRANGER = ("192.0.2.7", 4711)
+OWN, REBOUND = {"host": "localhost"}, {"host": "evil.example"}
 
 
 class Recorder:
@@ -57,12 +62,12 @@ def served(engine: Engine, web_settings: Settings) -> Iterator[Callable[..., Tes
     """Makes clients of one API; settings as given."""
     opened: list[TestClient] = []
 
-    def serve(client: tuple[str, int] = STRANGER, recorder: Recorder | None = None, **settings: Any) -> TestClient:
+    def serve(client: tuple[str, int] = HERE, recorder: Recorder | None = None, **settings: Any) -> TestClient:
         app = create_api(dataclasses.replace(web_settings, **settings))
         if recorder is not None:
             app.state.context.recorder.close()
             app.state.context = dataclasses.replace(app.state.context, recorder=recorder)
-        test_client = TestClient(app, client=client)
+        test_client = local_client(app, client)
         test_client.__enter__()
         opened.append(test_client)
         return test_client
@@ -87,7 +92,7 @@ def problem(response: Any) -> tuple[int, str]:
 
 
 def test_without_a_valid_token_nothing_is_told(engine: Engine, served: Callable[..., TestClient]) -> None:
-    api = served(tokens=True)
+    api = served(STRANGER, tokens=True)
     valid = token(engine, Scope.READ)
     for headers in ({}, {"authorization": "Bearer x"}, {"authorization": valid["authorization"].replace("Bearer", "Basic")}):
         response = api.get("/api/v1/lots", headers=headers)
@@ -98,7 +103,7 @@ def test_without_a_valid_token_nothing_is_told(engine: Engine, served: Callable[
 
 
 def test_a_token_opens_its_scopes_and_no_other(engine: Engine, served: Callable[..., TestClient]) -> None:
-    api = served(tokens=True, recorder=Recorder(engine))
+    api = served(STRANGER, tokens=True, recorder=Recorder(engine))
     reading, lots = token(engine, Scope.READ), token(engine, Scope.LOTS, account="erp")
     new = {"lot": "L", "product": "plate"}
     refused = api.post("/api/v1/lots", json=new, headers=reading)
@@ -109,6 +114,22 @@ def test_a_token_opens_its_scopes_and_no_other(engine: Engine, served: Callable[
         "the account, if nobody else is named"
     )
     assert problem(api.get("/api/v1/lots", headers=lots)) == (403, "missing_scope")
+
+
+def test_no_program_writes_in_the_name_of_a_user(engine: Engine, served: Callable[..., TestClient]) -> None:
+    api = served(STRANGER, recorder=Recorder(engine))
+    add_user(engine, "kim", Role.QA)
+    program = token(engine, Scope.LOTS, Scope.READ)
+    for lot, by in (("L", "kim"), ("M", "mes"), ("N", "k" * 64), ("O", None)):
+        assert api.post("/api/v1/lots", json={"lot": lot, "product": "plate", "by": by}, headers=program).status_code == 201
+    found = [api.get(f"/api/v1/lots/{lot}/events", headers=program).json()["items"][0]["by"] for lot in "LMNO"]
+    assert found == ["kim (mes)", "mes", "k" * 58 + " (mes)", "mes"]
+    longest = token(engine, Scope.LOTS, account="a" * 64)
+    api.post("/api/v1/lots", json={"lot": "P", "product": "plate", "by": "kim"}, headers=longest)
+    assert api.get("/api/v1/lots/P/events", headers=program).json()["items"][0]["by"] == "a" * 64
+    with engine.connect() as connection:
+        entry = list_entries(connection, Wanted(), None, 100)[-1]
+    assert (entry.by, entry.role, json.loads(entry.detail)["by"]) == ("mes", "program", "kim"), "what it says is kept there"
 
 
 def test_revoked_and_expired_tokens_open_nothing(engine: Engine) -> None:
@@ -138,17 +159,25 @@ def test_revoked_and_expired_tokens_open_nothing(engine: Engine) -> None:
 
 
 def test_this_machine_reads_without_a_token_for_its_pages_and_writes_with_one(served: Callable[..., TestClient]) -> None:
-    api = served(HERE, tokens=True)
+    api = served(tokens=True)
     assert api.get("/api/v1/lots").status_code == 200
+    assert problem(api.get("/api/v1/lots", headers=REBOUND)) == (401, "no_valid_token"), "a foreign name that leads here"
     assert problem(api.post("/api/v1/lots", json={})) == (401, "no_valid_token")
     assert problem(api.get("/api/v1/lots", headers={"authorization": "Bearer wrong"})) == (401, "no_valid_token")
     refused = served(STRANGER, tokens=True).get("/")
     assert (refused.status_code, "Not set up yet" in refused.text) == (403, True)
 
 
-@pytest.mark.parametrize(("client", "tokens", "let_in"), [(STRANGER, True, False), (STRANGER, False, True), (HERE, True, True)])
+@pytest.mark.parametrize("tokens", [False, True])
+@pytest.mark.parametrize(("client", "host", "let_in"), [(STRANGER, OWN, False), (HERE, OWN, True), (HERE, REBOUND, False)])
 def test_before_there_are_users_what_pages_are_served_through_is_for_this_machine(
-    engine: Engine, reader: Engine, web_settings: Settings, client: tuple[str, int], tokens: bool, let_in: bool
+    engine: Engine,
+    reader: Engine,
+    web_settings: Settings,
+    client: tuple[str, int],
+    host: dict[str, str],
+    tokens: bool,
+    let_in: bool,
 ) -> None:
     async def echo(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
@@ -156,13 +185,38 @@ def test_before_there_are_users_what_pages_are_served_through_is_for_this_machin
 
     context = Context(dataclasses.replace(web_settings, tokens=tokens), reader, engine, None, None)  # type: ignore[arg-type]
     guarded = access.Access(echo, context, Templates())
-    connection = TestClient(guarded, client=client).websocket_connect("/_nicegui_ws/socket.io/")
+    connection = local_client(guarded, client).websocket_connect("/_nicegui_ws/socket.io/", headers=host)
     if let_in:
         with connection as socket:
             assert socket.receive_text() == "hello"
     else:
         with pytest.raises(WebSocketDisconnect), connection:
             pass
+
+
+@pytest.mark.parametrize(("client", "host"), [(STRANGER, OWN), (HERE, REBOUND)])
+def test_before_there_are_users_nothing_is_told_to_others_and_nothing_done_for_them(
+    engine: Engine, served: Callable[..., TestClient], client: tuple[str, int], host: dict[str, str]
+) -> None:
+    """A proxy on this machine brings others here, and a foreign name can be made to lead here."""
+    recorder = Recorder(engine)
+    api = served(client, recorder)
+    assert problem(api.get("/api/v1/lots", headers=host)) == (403, "first_start")
+    new = {"lot": "L", "product": "plate"}
+    assert problem(api.post("/api/v1/lots", json=new, headers=host)) == (403, "first_start")
+    assert problem(api.get("/api/v1/lots/L/results.csv", headers=host)) == (403, "first_start")
+    assert recorder.executed == 0
+    for machine in ("/api/v1/health", "/metrics"):
+        told = api.get(machine, headers=host)
+        assert (told.json()["code"] == "first_start") if client == STRANGER else (told.status_code in (200, 503)), machine
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080"])
+def test_before_there_are_users_this_machine_is_served_at_its_own_names(served: Callable[..., TestClient], address: str) -> None:
+    api = served()
+    api.base_url = address
+    assert api.get("/api/v1/lots").status_code == 200
+    assert api.get("/setup").status_code != 403
 
 
 # --- limits ---
@@ -175,6 +229,26 @@ def test_too_many_requests_are_refused_for_a_while(engine: Engine, served: Calla
     assert 5 <= len(answers) - len(refused) < 20
     assert {problem(answer) for answer in refused} == {(429, "too_many_requests")}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+
+
+def test_too_many_pages_are_refused_and_their_parts_are_not(served: Callable[..., TestClient]) -> None:
+    api = served(STRANGER, requests_per_s=1.0)
+    answers = [api.get("/lots") for _ in range(20)]
+    refused = [answer for answer in answers if answer.status_code != 403]
+    assert 5 <= len(answers) - len(refused) < 20
+    assert {problem(answer) for answer in refused} == {(429, "too_many_requests")}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert {api.get("/_nicegui/x").status_code for _ in range(20)} == {403}
+
+
+def test_whoever_has_a_network_of_addresses_has_one_bucket() -> None:
+    limit = Limit(0.001, 1)
+    assert limit.take("2001:db8:0:1::1") == 0
+    assert limit.take("2001:db8:0:1:ffff::2") > 0
+    assert limit.take("2001:db8:0:2::1") == 0
+    for alone in ("192.0.2.7", "192.0.2.8", "::ffff:192.0.2.9", "::ffff:192.0.2.10", "user/kim", "mes"):
+        assert limit.take(alone) == 0, alone
+    assert limit.take("192.0.2.9") > 0, "the same address, written otherwise"
 
 
 def test_a_bucket_fills_again() -> None:

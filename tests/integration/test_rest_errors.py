@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from local_client import local_client
 from people import add_user, headers
 from sqlalchemy import Engine
-from starlette.testclient import TestClient
 
 from inspection.domain import ImageKind
 from inspection.web.app import OPENAPI, create_api, openapi_document
@@ -122,7 +122,7 @@ def _without_database(tmp_path: Path) -> FastAPI:
 
 
 def test_without_records_the_station_is_unavailable(tmp_path: Path) -> None:
-    with TestClient(_without_database(tmp_path), client=("127.0.0.1", 4711)) as client:
+    with local_client(_without_database(tmp_path)) as client:
         for path in ("lots", "lots/L1", "lots/L1/summary", "changes", "faults", "models", "parts/S1", "inspections/1"):
             assert_problem(client.get(f"/api/v1/{path}"), 503, "unavailable")
         problem = assert_problem(client.get("/api/v1/health"), 503, "not_ready")
@@ -139,7 +139,7 @@ def test_a_defect_is_a_problem_too(engine: Engine, web_settings: Settings) -> No
     def defect() -> None:
         raise ZeroDivisionError("secret detail")
 
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with local_client(app, raise_server_exceptions=False) as client:
         problem = assert_problem(client.get("/defect", headers=headers(engine)), 500, "internal_error")
     assert "ZeroDivisionError" in problem["detail"]
     assert "secret" not in problem["detail"]

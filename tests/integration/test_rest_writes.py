@@ -12,10 +12,10 @@ import zmq
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
+from inspection import recorder_client
 from inspection.commands import CloseLot, Command, Done, execute
 from inspection.errors import Unavailable
-from inspection.web import commands
-from inspection.web.commands import ZmqRecorderClient
+from inspection.recorder_client import ZmqRecorderClient
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ class TestWithRecorder:
 
 
 def test_without_a_recorder_writing_is_unavailable_and_reading_goes_on(api, seeder, monkeypatch) -> None:
-    monkeypatch.setattr(commands, "TIMEOUT_MS", 50)
+    monkeypatch.setattr(recorder_client, "TIMEOUT_MS", 50)
     seeder.lot("L1")
     seeder.connection.commit()
     response = api.post("/api/v1/lots/L1/close")
@@ -142,7 +142,7 @@ def test_commands_from_many_threads_each_get_their_own_reply(tmp_path: Path) -> 
 
 
 def test_the_client_says_when_nobody_answers(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(commands, "TIMEOUT_MS", 20)
+    monkeypatch.setattr(recorder_client, "TIMEOUT_MS", 20)
     client = ZmqRecorderClient(f"ipc://{tmp_path}/commands")
     with pytest.raises(Unavailable, match=r"did not answer within 0\.02 s"):
         client.execute(CloseLot(lot="L1"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,42 @@ def test_what_the_station_makes_is_for_its_own_user(tmp_path: Path) -> None:
     prepare_directories(config)
     for folder in (config.data_dir, config.image_dir, config.models_dir, config.outbox_dir, config.run_dir):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
+    shutil.rmtree(config.run_dir)
+
+
+@pytest.mark.parametrize(
+    "prepared",
+    [
+        lambda run_dir, private: run_dir.symlink_to(private),
+        lambda run_dir, private: run_dir.symlink_to(private / "nowhere"),
+        lambda run_dir, _: run_dir.touch(mode=0o600),
+        lambda run_dir, _: (run_dir.mkdir(), run_dir.chmod(0o770)),
+        pytest.param(
+            lambda run_dir, _: (run_dir.mkdir(mode=0o700), os.chown(run_dir, 12_345, -1)),
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away"),
+        ),
+    ],
+    ids=["link", "link to nothing", "file", "open to a group", "another user's"],
+)
+def test_a_folder_for_sockets_that_somebody_else_made_is_not_used(
+    tmp_path: Path, prepared: Callable[[Path, Path], object]
+) -> None:
+    (tmp_path / "station.toml").write_text(
+        'cameras = [{ name = "top", serial = "SIM1" }]\nproducts = [{ part_number = "plate", camera = "top" }]\n'
+    )
+    (tmp_path / "private").mkdir(mode=0o700)
+    config = load(tmp_path / "station.toml")
+    prepared(config.run_dir, tmp_path / "private")
+    try:
+        with pytest.raises(ConfigError, match=rf"{config.run_dir}, .* is no folder of the station's user alone"):
+            prepare_directories(config)
+        assert not config.data_dir.exists(), "nothing was begun"
+    finally:
+        # A link is removed, and not what it leads to.
+        if config.run_dir.is_symlink() or config.run_dir.is_file():
+            config.run_dir.unlink()
+        else:
+            shutil.rmtree(config.run_dir)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o622, 0o601])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from local_client import local_client
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
@@ -46,7 +47,7 @@ deadline_ms = 200  # the rejector is near
 [[receivers]]
 kind = "http"
 name = "mes"
-url = "https://kim:hush@mes.example/events"
+url = "https://mes.example/events?token=hush"
 secret_file = "mes.secret"
 """
 
@@ -67,7 +68,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def api(engine: Engine, web_settings: Settings, file: Path) -> Iterator[TestClient]:
-    with TestClient(create_api(dataclasses.replace(web_settings, config_path=file, config_text=TEXT))) as client:
+    with local_client(create_api(dataclasses.replace(web_settings, config_path=file, config_text=TEXT))) as client:
         yield client
 
 
@@ -179,7 +180,7 @@ def test_the_manager_is_told_to_restart_the_station_unless_lots_are_in_productio
     why = {"reason": "slower belt", "by": "ada"}
 
     def restart(settings: Settings, **wanted: object):
-        with TestClient(create_api(settings)) as client:
+        with local_client(create_api(settings)) as client:
             return client.post("/api/v1/settings/restart", json=why | wanted)
 
     assert problem(restart(settings)) == (409, "no_manager")
@@ -229,14 +230,14 @@ def test_no_secret_is_among_what_the_station_is_made_of(api: TestClient, file: P
 
 
 def test_a_web_process_without_a_file_says_so(engine: Engine, web_settings: Settings) -> None:
-    with TestClient(create_api(web_settings)) as client:
+    with local_client(create_api(web_settings)) as client:
         for path in ("", "/versions", "/station", "/storage"):
             assert problem(client.get(f"/api/v1/settings{path}")) == (404, "no_settings")
 
 
 def test_reading_settings_needs_their_scope(engine: Engine, web_settings: Settings, file: Path) -> None:
     settings = dataclasses.replace(web_settings, config_path=file, config_text=TEXT, tokens=True)
-    with TestClient(create_api(settings), client=("127.0.0.1", 4711)) as client:
+    with local_client(create_api(settings)) as client:
         assert client.get("/api/v1/lots").status_code == 200
         assert problem(client.get("/api/v1/settings")) == (401, "no_valid_token")
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from argon2 import PasswordHasher
+from local_client import ADDRESS
 from sqlalchemy import Engine
 
 from inspection.domain import Role
@@ -38,6 +39,6 @@ def logged_in(context: Any, engine: Engine, url: str, name: str = "ada", role: R
     return context
 
 
-def headers(engine: Engine, name: str = "ada", url: str = "http://testserver") -> dict[str, str]:
+def headers(engine: Engine, name: str = "ada", url: str = ADDRESS) -> dict[str, str]:
     """Headers of a request from a page that this user has open."""
     return {"cookie": f"station_session={session_cookie(engine, name)}", "origin": url}

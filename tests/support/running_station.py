@@ -31,12 +31,12 @@ from inspection.domain import LotSummary
 from inspection.images import ImageStore, decode_frame
 from inspection.messages import CellMessage
 from inspection.processes import end_with_parent
+from inspection.recorder_client import ZmqRecorderClient
 from inspection.records.database import open_engine
 from inspection.records.queries import lot_summary
 from inspection.soak.checks import Findings, check_images, check_lot, lot_rows
 from inspection.soak.scenes import digest
 from inspection.soak.station import pids_of
-from inspection.web.commands import ZmqRecorderClient
 
 PRODUCT = "plate"
 # Small, so that two cores judge 50 of them a second with time to spare.

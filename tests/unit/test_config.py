@@ -105,6 +105,18 @@ def test_two_receivers_of_one_name_would_share_their_position(tmp_path: Path) ->
         configuration.load(path)
 
 
+@pytest.mark.parametrize("user", ["station:hunter2", "station", ":hunter2", ""])
+def test_the_url_of_a_receiver_holds_no_password(tmp_path: Path, user: str) -> None:
+    receiver = '[[receivers]]\nkind = "http"\nname = "mes"\nsecret_file = "s"\nurl = "https://{}mes.example/a@b?c=d@e"\n'
+    path = tmp_path / "station.toml"
+    path.write_text(GOOD + receiver.format(""))
+    configuration.load(path)
+    path.write_text(GOOD + receiver.format(f"{user}@"))
+    with pytest.raises(ConfigError, match=r"receivers\.0\.http\.url: .*no user or password in url.*secret_file") as error:
+        configuration.load(path)
+    assert "hunter2" not in str(error.value)
+
+
 def test_other_machines_are_served_with_tokens_alone(tmp_path: Path) -> None:
     path = tmp_path / "station.toml"
     head = 'cameras = [{ name = "top", serial = "SIM1" }]\nproducts = [{ part_number = "plate", camera = "top" }]\n'

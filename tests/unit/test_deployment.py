@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+import uvicorn
 import yaml
 from compose_spec import PyCompose
 from pydantic import BaseModel
@@ -142,6 +143,16 @@ def test_the_containers_have_no_more_rights_than_they_need() -> None:
     # No secret is in a variable or in the image.
     for service in composed()["services"].values():
         assert all(value.startswith("/run/secrets/") for name, value in service["environment"].items() if "PASS" in name)
+
+
+def test_a_proxy_before_the_container_is_believed_once_the_plant_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = composed()["services"]["station"]["environment"]
+    ((variable, value),) = [(name, value) for name, value in environment.items() if "PROXY_ADDRESS" in value]
+    unnamed = re.fullmatch(r"\$\{PROXY_ADDRESS:-(.+)\}", value)
+    assert unnamed is not None
+    assert uvicorn.Config("app").forwarded_allow_ips == unnamed[1]
+    monkeypatch.setenv(variable, "172.18.0.1")
+    assert uvicorn.Config("app").forwarded_allow_ips == "172.18.0.1"
 
 
 def test_the_container_has_the_time_to_stop_and_a_configuration_that_loads() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,12 @@ def test_readers_never_see_half_an_image(tmp_path: Path) -> None:
     reader.join()
     assert failures == []
     assert seen == set(digests)
+
+
+def test_the_same_bytes_are_stored_by_several_threads_at_once(tmp_path: Path) -> None:
+    store, data = ImageStore(tmp_path), bytes(2**20)
+    with ThreadPoolExecutor(8) as threads:
+        stored = list(threads.map(lambda _: store.put(data, ImageKind.FRAME, 1, 1, "Mono8"), range(16)))
+    assert len({image.sha256 for image in stored}) == 1
+    assert [path.suffix for path in tmp_path.glob("*/*")] == [".png"]
+    assert store.read(stored[0].sha256) == data

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from inspection.quality.comparison import Paired, Share, Wish, figures, paired
 from inspection.quality.curves import RocPoint, auroc, roc
@@ -88,3 +89,13 @@ def test_a_roc_of_many_scores_is_thinned_from_end_to_end() -> None:
     corners = roc(random.normal(0, 1, 5_000), random.normal(0.1, 1, 5_000), limit=50)
     assert len(corners) == 50
     assert (corners[-1].false_rejects, corners[-1].caught) == (1.0, 1.0)
+
+
+# Few different values, so that ties are frequent.
+SCORES = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=30)
+
+
+@given(SCORES, SCORES)
+def test_auroc_is_that_of_scikit_learn(good: list[float], bad: list[float]) -> None:
+    expected = roc_auc_score([0] * len(good) + [1] * len(bad), good + bad)
+    assert auroc(np.array(good), np.array(bad)) == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""What a run came to: AUROC against scikit-learn, counts against the records."""
+"""What a run came to: counts against the records."""
 
 from __future__ import annotations
 
@@ -6,30 +6,12 @@ import io
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
-from sklearn.metrics import roc_auc_score
 
 from inspection.cell import Outcome
 from inspection.domain import Output, Reason, Verdict
-from inspection.summary import auroc, print_summary, summarize
-
-# Few different values, so that ties are frequent.
-SCORES = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=30)
-
-
-@given(SCORES, SCORES)
-def test_auroc_is_that_of_scikit_learn(good: list[float], bad: list[float]) -> None:
-    expected = roc_auc_score([0] * len(good) + [1] * len(bad), good + bad)
-    assert auroc(np.array(good), np.array(bad)) == pytest.approx(expected)
-
-
-def test_auroc_needs_both_kinds() -> None:
-    some, none = np.array([1.0]), np.array([])
-    assert auroc(some, none) is auroc(none, some) is auroc(none, none) is None
+from inspection.summary import print_summary, summarize
 
 
 def outcome(serial: str, trigger_id: int, verdict: Verdict, output: Output, defect: str | None = None, **values: Any) -> Outcome:
