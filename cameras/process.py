@@ -72,13 +72,17 @@ class Counters:
 
 @dataclass
 class _Epoch:
-    """What belongs to one arming of the camera. ``accepted`` is the last trigger count that was signalled as accepted."""
+    """What belongs to one arming of the camera. ``accepted`` is the last trigger count that was signalled as accepted.
+
+    ``out_of_step``: a frame's id and count contradicted each other.
+    """
 
     number: int
     accepted: int = 0
     frames: int = 0
     sequence: FrameSequence = field(default_factory=FrameSequence)
     incomplete_before: int = 0
+    out_of_step: bool = False
 
 
 class CameraProcess:
@@ -199,8 +203,12 @@ class CameraProcess:
         assert epoch is not None
         assert frame.trigger_count is not None
         epoch.frames += 1
+        if epoch.out_of_step:
+            return
         step = epoch.sequence.observe(frame.frame_id, frame.trigger_count)
         if step.desync is not None:
+            # The line arms the camera anew; until then, no frame of this epoch is to decide anything.
+            epoch.out_of_step = True
             self.counters.desyncs += 1
             self._fault(FaultKind.DESYNC, 1, step.desync)
             self._bus.send("line", Desync(camera=self._name, camera_epoch=epoch.number, detail=step.desync))

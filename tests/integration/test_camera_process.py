@@ -211,7 +211,14 @@ def test_a_frame_that_comes_twice_is_a_desync(armed: Around) -> None:
     assert (desync.camera, desync.camera_epoch) == ("top", 1)
     assert "frame id went from 1 to 1 at trigger count 2" in desync.detail
     assert armed.recorder.expect(FaultReport).kind == "desync"
+    # Nothing of the epoch decides any more, though its counts go on as they should.
+    expose(armed.simulated)
+    exposed_at = time.time()
+    # The loop has come round, with the frame.
+    for _ in range(2):
+        armed.recorder.expect(Heartbeat, lambda beat: beat.at > exposed_at)
     armed.arm(2)
+    assert armed.inspector.came(FrameRef) == []
     ref, _ = armed.part(3)
     assert (ref.camera_epoch, ref.trigger_count) == (2, 1)
 
