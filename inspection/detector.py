@@ -103,10 +103,10 @@ class CompiledNetwork:
             weights = ov.Tensor(np.frombuffer(files[WEIGHTS], np.uint8))
             compiled = core.compile_model(core.read_model(files[NETWORK], weights), "CPU", config)
             self._request = compiled.create_infer_request()
+            self.classes = _count_classes(compiled)
         # OpenVINO quotes the file in what it says, whatever that holds.
         except (RuntimeError, UnicodeDecodeError) as error:
             raise ModelError(f"OpenVINO {ov.get_version()} cannot run the network: {error}; train the model again") from error
-        self.classes = _count_classes(compiled)
 
     def infer(self, tensor: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
         """Score and anomaly map, float32 (rows, columns), of a network input, float32 (1, 3, height, width)."""

@@ -207,6 +207,13 @@ def test_a_network_of_what_nobody_knows_is_refused(kind: bytes) -> None:
         CompiledNetwork(files | {NETWORK: text}, "f32")
 
 
+def test_a_network_whose_outputs_have_names_that_are_no_text_is_refused() -> None:
+    files = network(0)
+    text = files[NETWORK].replace(b"anomaly_map", b"anomaly\xff\xffmap")
+    with pytest.raises(ModelError, match="train the model again"):
+        CompiledNetwork(files | {NETWORK: text}, "f32")
+
+
 def test_score_and_map_are_the_same_with_and_without_classes() -> None:
     tensor = network_input(spotted(2, 0.9), SIZE, SIZE)
     plain, with_classes = (CompiledNetwork(network(classes), "f32") for classes in (0, 3))
