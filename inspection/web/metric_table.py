@@ -54,6 +54,7 @@ METRICS = (
     _histogram("commit_seconds", "how long transactions of the recorder took"),
     _counter("images_stored", "images written, by kind: `frame` or `map`", "kind"),
     _counter("image_bytes", "bytes of the images written", "kind"),
+    _counter("image_files_deleted", "files removed, of images that retention has deleted"),
     _gauge("disk_bytes", "size of the disk with the images"),
     _gauge("disk_free_bytes", "what is free of it"),
     _gauge("disk_left_parts", "parts whose images it has room for, as large as those of the newest parts"),
@@ -132,6 +133,7 @@ HEARTBEATS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
         "shadow_unmatched": ("station_challenger_inspections_total", ("unmatched",)),
         "open_triggers": ("station_queue", ("recorder",)),
         "images_waiting": ("station_queue", ("images",)),
+        "files_deleted": ("station_image_files_deleted_total", ()),
     },
     "plc": {
         "pending": ("station_queue", ("plc",)),
@@ -168,6 +170,7 @@ TOLD_OTHERWISE = {
     ("inspector", "extra_frames"),
     ("inspector", "errors"),
     ("recorder", "rows"),
+    ("recorder", "images_without_room"),
     ("plc", "triggers"),
     ("plc", "faults"),
     # Of the handshake alone: how often registers were written.
