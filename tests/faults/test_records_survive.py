@@ -135,14 +135,6 @@ def break_while_it_runs(station: RunningStation, damage: Callable[[RunningStatio
     try:
         station.wait_until(lambda: len(outcomes) > 20, 60, "parts to come")
         damage(station)
-        if damage is LOSSES["log deleted"]:
-            # The recorder begins anew with what the database has without its log, and records that something is missing.
-            station.wait_until(lambda: recorded_faults(station, FaultKind.RECORDS_LOST) != [], 60, "the loss to be recorded")
-            count = sum(each.output is Output.ACCEPT for each in outcomes)
-            station.wait_until(
-                lambda: sum(each.output is Output.ACCEPT for each in outcomes) > count + 20, 60, "the line to go on by itself"
-            )
-            return True
         station.wait_until(lambda: "station restore" in station.states().get("recorder", ""), 60, "the recorder to say it")
         accepted = sum(each.output is Output.ACCEPT for each in outcomes)
         seen = set()
