@@ -75,6 +75,11 @@ class Camera(Protocol):
         """Every feature of the camera, by category."""
 
     @property
+    def trigger_delay_ns(self) -> int:
+        """From an edge to its exposure, as the camera is set; 0 where it has no such setting."""
+        ...
+
+    @property
     def counts_triggers(self) -> bool:
         """Does each frame tell the number of trigger edges, also of those that gave no frame?"""
 

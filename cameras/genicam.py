@@ -201,6 +201,12 @@ class GenicamCamera:
             raise CameraLost(f"camera {self._serial} refused the accept signal: {error}") from error
 
     @property
+    def trigger_delay_ns(self) -> int:
+        # Microseconds, by the SFNC; some cameras have it for some of their triggers only.
+        delay_us = _read(getattr(self._nodes, "TriggerDelay", None), "value")
+        return int(delay_us * 1e3) if isinstance(delay_us, int | float) else 0
+
+    @property
     def counts_triggers(self) -> bool:
         return self._has_count
 

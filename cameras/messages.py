@@ -76,12 +76,13 @@ class Arm(Message, frozen=True):
 
 class CameraArmed(Message, frozen=True):
     """The camera counts triggers from 1 in this epoch. ``exact``: it counts edges itself, and its clock is known on the host;
-    if not, only one exposure may be outstanding at a time.
+    if not, only one exposure may be outstanding at a time. ``trigger_delay_ns``: from an edge to its exposure, as it is set.
     """
 
     camera: str
     camera_epoch: int
     exact: bool = True
+    trigger_delay_ns: int = 0
 
 
 class CameraLost(Message, frozen=True):

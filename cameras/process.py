@@ -194,7 +194,8 @@ class CameraProcess:
         self._epoch = _Epoch(number, incomplete_before=self._camera.incomplete_frames)
         self._state = "armed"
         exact = self._camera.counts_triggers and self._clock is not None
-        armed = CameraArmed(camera=self._name, camera_epoch=number, exact=exact)
+        delay_ns = self._camera.trigger_delay_ns
+        armed = CameraArmed(camera=self._name, camera_epoch=number, exact=exact, trigger_delay_ns=delay_ns)
         self._bus.send("inspector", armed)
         self._bus.send("line", armed)
 

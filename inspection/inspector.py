@@ -147,7 +147,7 @@ class InspectorProcess:
 
     def _take(self, message: Ticket | FrameRef | CameraArmed) -> None:
         if isinstance(message, CameraArmed):
-            self._sort(self._pairing.armed(message.camera, message.camera_epoch))
+            self._sort(self._pairing.armed(message.camera, message.camera_epoch, message.trigger_delay_ns))
         else:
             self._sort(self._pairing.ticket(message) if isinstance(message, Ticket) else self._pairing.frame(message))
 

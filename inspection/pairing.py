@@ -53,15 +53,17 @@ class Pairing:
         self._tickets: dict[_Key, Ticket] = {}
         self._frames: dict[_Key, FrameRef] = {}
         self._epochs: dict[str, int] = {}
+        self._trigger_delay_ns: dict[str, int] = {}
         # Of each camera the epoch in which a frame came that nobody had asked for.
         self._spoilt: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._tickets) + len(self._frames)
 
-    def armed(self, camera: str, epoch: int) -> list[Extra]:
+    def armed(self, camera: str, epoch: int, trigger_delay_ns: int = 0) -> list[Extra]:
         """A new epoch: whatever still waits of former ones will find no partner."""
         self._epochs[camera] = epoch
+        self._trigger_delay_ns[camera] = trigger_delay_ns
         return self._drop(camera, epoch - 1, "of a former epoch")
 
     def ticket(self, ticket: Ticket) -> list[Pair | Extra]:
@@ -112,7 +114,8 @@ class Pairing:
         following = self._tickets.get((camera, epoch, count + 1))
         if following is None or camera in self._software_triggered or frame.clock_error_ns == 0:
             return False
-        return frame.exposed_ns - frame.clock_error_ns > following.requested_ns
+        raised_ns = frame.exposed_ns - self._trigger_delay_ns.get(camera, 0)
+        return raised_ns - frame.clock_error_ns > following.requested_ns
 
     def _spoil(self, extra: Extra) -> list[Pair | Extra]:
         """A frame that nobody asked for, and all of its epoch that waits."""

@@ -147,6 +147,20 @@ def test_a_part_s_edge_comes_before_the_next_part_is_asked_for_unless_the_statio
         assert isinstance(found, kind)
 
 
+def test_a_camera_that_waits_between_edge_and_exposure_exposes_after_the_next_part_was_asked_for() -> None:
+    pairing = Pairing()
+    pairing.armed("top", 1, trigger_delay_ns=20 * MS)
+    pairing.ticket(ticket(1, issued_ms=0))
+    pairing.ticket(ticket(2, issued_ms=15))
+    assert [type(each) for each in pairing.frame(frame(1, exposed_ms=21))] == [Pair]
+    (found,) = pairing.frame(frame(2, exposed_ms=36))
+    assert isinstance(found, Pair)
+    pairing.ticket(ticket(3, issued_ms=30))
+    pairing.ticket(ticket(4, issued_ms=45))
+    # Raised at 46: for part 4.
+    assert [type(each) for each in pairing.frame(frame(3, exposed_ms=66))] == [Extra]
+
+
 def test_a_frame_from_before_the_start_does_not_spoil_those_behind_it() -> None:
     pairing = Pairing(started_ns=10 * MS)
     pairing.frame(frame(1, exposed_ms=1))
