@@ -341,11 +341,7 @@ class LineProcess:
         """The recorder is new: what it had not committed is gone."""
         given = self._state.last_trigger_id
         if given is not None and recorder.last_trigger_id > given:
-            log.error(
-                "numbers up to %d are passed over, and the last one here is %d",
-                recorder.last_trigger_id,
-                given,
-            )
+            log.error("numbers up to %d are passed over, and the last one here is %d", recorder.last_trigger_id, given)
             self.running = False
             return
         self._send_tickets("recorder")

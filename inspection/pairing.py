@@ -153,7 +153,8 @@ class Pairing:
 
     def _first(self, camera: str, epoch: int) -> FrameRef | None:
         """The frame that holds up the others of its epoch, having no ticket."""
-        return self._frames.get(min((key for key in self._frames if key[:2] == (camera, epoch)), default=(camera, epoch, 0)))
+        waiting = [key for key in self._frames if key[:2] == (camera, epoch)]
+        return self._frames[min(waiting)] if waiting else None
 
 
 def _judge(ticket: Ticket, frame: FrameRef) -> Pair | Extra:

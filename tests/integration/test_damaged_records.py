@@ -185,8 +185,10 @@ def test_who_deletes_the_note_as_well_begins_anew(config: Config, recorded: Path
 
 
 def test_an_older_database_is_gone_on_with_and_no_number_comes_twice(config: Config, recorded: Path) -> None:
-    note(config.data_dir, Noted(5_000, 5_001))
+    note(config.data_dir, Noted(5_000, 5_001, decided=4_990))
     starts(config)
+    # What is open in the older one is to be looked for among all.
+    assert read_noted(config.data_dir) == Noted(5_000, 5_001)
     starts(config)
     with open_records(config) as engine, engine.begin() as connection:
         [lost] = connection.execute(select(faults).where(faults.c.kind == FaultKind.RECORDS_LOST)).all()
